@@ -1,0 +1,30 @@
+# make run: the main job on this machine.  make test: every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test install docs bench clean
+
+run: install
+	$(BIN)/python3 orchestrator.py
+
+test: install
+	$(BIN)/python3 -m pytest tests/unit
+	$(BIN)/python3 -m pytest tests/integration tests/convergence
+
+install: $(VENV)/installed
+
+# A new setup.cfg installs anew.
+$(VENV)/installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python3 || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python3 -m pip install --quiet --disable-pip-version-check --editable '.[embedded,test]'
+	touch $@
+
+docs: install
+	$(BIN)/python3 -m esb_config.documentation > docs/services.md
+
+bench: install
+	$(BIN)/python3 -m bench.startup
+
+clean:
+	rm -rf $(VENV) build *.egg-info

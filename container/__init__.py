@@ -1,0 +1,1 @@
+"""Where a node lives: the agent, which keeps the node's PostgreSQL and answers JSON-RPC."""

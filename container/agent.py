@@ -1,0 +1,105 @@
+"""The agent: one program a node, the same in a container and as a plain process.
+
+``python3 -m container.agent CONFIGURATION.json`` runs until SIGTERM, which stops the node's PostgreSQL fast and clean. With ``stop`` behind
+the configuration it stops the PostgreSQL that a dead agent left behind.
+"""
+
+import fcntl
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from container.configuration import AgentConfiguration
+from container.keeper import Keeper
+from container.postgresql import Postgresql
+from container.web import application
+from esb_config.call import execute
+from esb_config.document import document
+from services.errors import ServiceError
+from services.server import Server, configure
+
+LOG_LIMIT_BYTES = 4 * 1024 * 1024
+
+logger = logging.getLogger("container.agent")
+
+
+def main() -> int:
+    """Run the agent of the configuration that the command line names; returns the exit status."""
+    configuration = AgentConfiguration.load(Path(sys.argv[1]))
+    log_to(configuration.directory / "agent.log")
+    lock = open(configuration.directory / "agent.lock", "a+")  # noqa: SIM115 (held until the process ends)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return failed("another agent keeps this node")
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    if sys.argv[2:] == ["stop"]:
+        Postgresql(configuration).stop()
+        return 0
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((configuration.address, configuration.agent_port))
+    except OSError as error:
+        return failed(f"port {configuration.agent_port} of {configuration.address} is not free: {error.strerror}")
+    listener.listen(64)
+    token = configuration.token_file.read_text(encoding="utf-8").strip()
+    configure(Server(str(configuration.socket_directory), configuration.postgresql_port))
+    keeper = Keeper(configuration)
+    keeper.start()
+    logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
+    web = application(token, lambda: health(configuration, keeper), lambda: not_ready(configuration, keeper))
+    # uvicorn ends on these signals and then raises them again: PostgreSQL has to be stopped first
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: None)
+    uvicorn.Server(uvicorn.Config(web, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
+                                  timeout_graceful_shutdown=5)).run(sockets=[listener])
+    keeper.stop()
+    return 0
+
+
+def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, str | int | None]:
+    """Say whose agent this is, and how its PostgreSQL does."""
+    return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.problem, "failures": keeper.failures}
+
+
+def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
+    """Say why the node may not serve, None when it may."""
+    if keeper.problem:
+        return keeper.problem
+    try:
+        found = execute(document("node.describe", Cluster={"id": configuration.cluster, "Node": {
+            "name": configuration.node, "index": configuration.index, "database": configuration.database}}))
+    except ServiceError as error:
+        return f"{error.message}: {error.detail}"
+    if not found["serving"]:
+        return "the node has not joined the cluster yet"
+    return next((f"{table['schema']}.{table['name']}: {table['fault']}" for table in found["tables"] if table["fault"]), None)
+
+
+def log_to(path: Path) -> None:
+    """Log to a file that cannot grow without bound."""
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # at DEBUG microesb logs each property of a call
+    logging.getLogger("microesb").setLevel(logging.WARNING)
+
+
+def failed(reason: str) -> int:
+    """Log why the agent cannot run, tell it to whoever started it, and return the exit status."""
+    logger.error("%s", reason)
+    print(reason, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

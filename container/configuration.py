@@ -1,0 +1,69 @@
+"""What an agent is told when it starts: a JSON file, written by whoever made the node."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class User:
+    """The operating system's user that PostgreSQL runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class AgentConfiguration:
+    """One node: who it is, where it listens, where its files are.
+
+    ``directory`` holds everything of the node, ``binaries`` PostgreSQL's programs. ``user`` is None where the agent is not root: then PostgreSQL
+    runs as the agent does. ``template`` is a directory that the nodes of this machine share, to run initdb once for all.
+    ``max_nodes`` is how many nodes the cluster may have, ``networks`` (CIDR) where clients come from.
+    """
+
+    cluster: str
+    node: str
+    index: int
+    database: str
+    address: str
+    postgresql_port: int
+    agent_port: int
+    max_nodes: int
+    networks: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    directory: Path
+    binaries: Path
+    token_file: Path
+    template: Path | None
+    user: User | None
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def socket_directory(self) -> Path:
+        return self.directory / "socket"
+
+    @property
+    def log_directory(self) -> Path:
+        return self.directory / "log"
+
+    @classmethod
+    def load(cls, path: Path) -> "AgentConfiguration":
+        """Read the file; KeyError, TypeError or ValueError when it is not what :meth:`dump` writes."""
+        read = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("directory", "binaries", "token_file", "template"):
+            read[key] = Path(read[key]) if read[key] is not None else None
+        read["networks"] = tuple(read["networks"])
+        read["settings"] = tuple((name, value) for name, value in read["settings"])
+        read["user"] = User(**read["user"]) if read["user"] else None
+        return cls(**read)
+
+    def dump(self) -> str:
+        """Write the configuration as JSON; it holds no secret, only the path of the token."""
+        written = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        written["user"] = vars(self.user) if self.user else None
+        return json.dumps(written, default=str, indent=1, sort_keys=True)

@@ -1,0 +1,74 @@
+"""The keeper: a thread that sees to it that the node's PostgreSQL runs, and its maintenance is done."""
+
+import logging
+import threading
+
+from container.configuration import AgentConfiguration
+from container.postgresql import Postgresql, PostgresqlError
+from esb_config.call import execute
+from esb_config.document import document
+from services.errors import ServiceError
+
+START_TIMEOUT_S = 120.0
+MAINTAIN_EVERY_S = 2.0
+LONGEST_PAUSE_S = 15.0
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper(threading.Thread):
+    """Start PostgreSQL, watch it, start it again when it ends, until :meth:`stop`.
+
+    ``problem`` is None while the server accepts connections, and otherwise says why it does not; ``failures`` counts the attempts to start it
+    that failed in a row.
+    """
+
+    def __init__(self, configuration: AgentConfiguration):
+        super().__init__(name="keeper", daemon=True)
+        self.problem: str | None = "PostgreSQL is being started"
+        self.failures = 0
+        self._server = Postgresql(configuration)
+        self._stopping = threading.Event()
+        self._maintenance = document("node.maintain", Cluster={"id": configuration.cluster, "Node": {
+            "name": configuration.node, "index": configuration.index, "database": configuration.database}})
+
+    def run(self) -> None:
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            try:
+                if self._server.make():
+                    logger.info("made the data directory")
+                pid = self._server.start()
+                self._server.await_connections(pid, START_TIMEOUT_S)
+            except (PostgresqlError, OSError) as error:
+                self.problem, self.failures = str(error), self.failures + 1
+                logger.error("%s", error)
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2 + 0.5)
+                continue
+            self.problem, self.failures, pause_s = None, 0, 0.0
+            logger.info("PostgreSQL runs as process %d", pid)
+            while not self._stopping.is_set() and not self._server.wait_end(pid, MAINTAIN_EVERY_S):
+                self._maintain()
+            if not self._stopping.is_set():
+                self.problem = f"PostgreSQL ended unexpectedly: {self._server.last_words()}"
+                logger.error("%s; starting it again", self.problem)
+
+    def stop(self) -> None:
+        """Stop PostgreSQL fast and clean, and the thread."""
+        self.problem = "PostgreSQL is being stopped"
+        self._stopping.set()
+        self.join(timeout=5)
+        try:
+            self._server.stop()
+            logger.info("PostgreSQL is stopped")
+        except PostgresqlError as error:
+            logger.error("%s", error)
+
+    def _maintain(self) -> None:
+        try:
+            swept = execute(self._maintenance).get("swept", 0)
+        except ServiceError as error:
+            logger.warning("maintenance: %s: %s", error.message, error.detail)
+            return
+        if swept:
+            logger.info("swept %d rows that a race had left behind their tombstones", swept)

@@ -1,0 +1,192 @@
+"""PostgreSQL's programs, run for one node: make the data directory, start the server, stop it, wait for its end."""
+
+import fcntl
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg2
+
+from container.configuration import AgentConfiguration
+from container.settings import pg_hba, pg_ident, postgresql_conf
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+
+
+class PostgresqlError(Exception):
+    """The server cannot be made, started or stopped; the text says why."""
+
+
+class Postgresql:
+    """The one server of a node. It runs on when the agent dies, and the next agent takes it over."""
+
+    def __init__(self, configuration: AgentConfiguration):
+        self.configuration = configuration
+        self._child: subprocess.Popen | None = None
+
+    def major_version(self) -> int:
+        """Ask the binaries for their version; PostgresqlError below 16, where ``origin = none`` is missing."""
+        output = self._run("postgres", "--version")
+        found = re.search(r"\(PostgreSQL\) (\d+)", output)
+        if not found or int(found.group(1)) < 16:
+            raise PostgresqlError(f"PostgreSQL 16 or newer is needed, {self.configuration.binaries} has {output.strip()}")
+        return int(found.group(1))
+
+    def make(self) -> bool:
+        """Make the data directory where it is missing; True if it was. An interrupted attempt leaves nothing that counts."""
+        configuration = self.configuration
+        for directory in (configuration.socket_directory, configuration.log_directory):
+            self._own_directory(directory)
+        if configuration.data.exists():
+            return False
+        self._require_space()
+        unfinished = configuration.directory / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._own_directory(unfinished)
+        if configuration.template is None:
+            self._initdb(unfinished)
+        else:
+            self._copy(self._template(configuration.template), unfinished)
+        unfinished.rename(configuration.data)
+        return True
+
+    def start(self) -> int:
+        """Start the server, or take over the one that runs on this data directory; returns its process id."""
+        running = self.running_pid()
+        if running is not None:
+            return running
+        self._require_space()
+        self._require_free_port()
+        version = self.major_version()
+        self._write("postgresql.conf", postgresql_conf(self.configuration, version))
+        self._write("pg_hba.conf", pg_hba(self.configuration))
+        self._write("pg_ident.conf", pg_ident(self.configuration))
+        # A session of its own: the terminal's Ctrl-C is not for the server.
+        with open(self.configuration.log_directory / "start.log", "wb") as log:
+            self._child = subprocess.Popen([self.configuration.binaries / "postgres", "-D", self.configuration.data], stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log, start_new_session=True, cwd=self.configuration.data, **self._as_user())
+        return self._child.pid
+
+    def await_connections(self, pid: int, timeout_s: float) -> None:
+        """Wait until the server accepts connections; PostgresqlError with the last words of its log when it ends or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                with_socket = self.configuration
+                psycopg2.connect(host=str(with_socket.socket_directory), port=with_socket.postgresql_port, user="postgres", dbname="postgres",
+                                 connect_timeout=5).close()
+                return
+            except psycopg2.OperationalError as error:
+                last = str(error).strip().splitlines()[-1]
+            if self.wait_end(pid, 0.02):
+                raise PostgresqlError(f"PostgreSQL ended while it started: {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise PostgresqlError(f"PostgreSQL accepts no connections after {timeout_s:.0f} s: {last}")
+
+    def wait_end(self, pid: int, timeout_s: float) -> bool:
+        """Wait until the server process has ended, ``timeout_s`` at most; True when it has."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        try:
+            ended = bool(select.select([descriptor], [], [], timeout_s)[0])
+        finally:
+            os.close(descriptor)
+        if ended and self._child is not None and self._child.pid == pid:
+            self._child.wait()
+        return ended
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """Stop the server: fast and clean, and if that takes too long, at once (its next start recovers)."""
+        pid = self.running_pid()
+        if pid is None:
+            return
+        for signal_number, patience_s in ((signal.SIGINT, timeout_s), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
+            os.kill(pid, signal_number)
+            if self.wait_end(pid, patience_s):
+                return
+        raise PostgresqlError(f"PostgreSQL (process {pid}) does not end")
+
+    def running_pid(self) -> int | None:
+        """Find the process of the server on this data directory, None when there is none."""
+        try:
+            pid = int((self.configuration.data / "postmaster.pid").read_text().splitlines()[0])
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+            return None
+        # a process id is used again: it counts only when it is a server on this very directory
+        return pid if os.fsencode(self.configuration.data) in command else None
+
+    def last_words(self) -> str:
+        """Return the end of what the server wrote when it started, or else of its newest log."""
+        logs = sorted(self.configuration.log_directory.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for log in logs:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "ERROR" in line] or lines
+            if telling:
+                return telling[-1][-300:]
+        return "it wrote nothing"
+
+    def _template(self, template: Path) -> Path:
+        """Return a data directory to copy; the first agent of this machine makes it, the others wait for it."""
+        with open(template.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not template.exists():
+                unfinished = template.with_suffix(".unfinished")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                self._own_directory(unfinished)
+                self._initdb(unfinished)
+                unfinished.rename(template)
+        return template
+
+    def _initdb(self, directory: Path) -> None:
+        self._run("initdb", "-D", str(directory), "-U", "postgres", "--auth=peer", "--encoding=UTF8", "--locale=C.UTF-8")
+
+    def _copy(self, source: Path, target: Path) -> None:
+        self._checked(["cp", "-a", "--reflink=auto", f"{source}/.", str(target)])
+        self._run("initdb", "-D", str(target), "--sync-only")
+
+    def _run(self, program: str, *arguments: str) -> str:
+        return self._checked([str(self.configuration.binaries / program), *arguments])
+
+    def _checked(self, command: list[str]) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", **self._as_user())
+        if done.returncode:
+            raise PostgresqlError(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).strip()[-400:]}")
+        return done.stdout
+
+    def _as_user(self) -> dict:
+        user = self.configuration.user
+        return {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
+
+    def _own_directory(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if self.configuration.user:
+            os.chown(directory, self.configuration.user.uid, self.configuration.user.gid)
+
+    def _write(self, name: str, content: str) -> None:
+        path = self.configuration.data / name
+        path.write_text(content, encoding="utf-8")
+        path.chmod(0o600)
+        if self.configuration.user:
+            os.chown(path, self.configuration.user.uid, self.configuration.user.gid)
+
+    def _require_space(self) -> None:
+        free = shutil.disk_usage(self.configuration.directory).free
+        if free < LEAST_FREE_BYTES:
+            raise PostgresqlError(f"the disk is full: {free // 2**20} MiB are free at {self.configuration.directory}, {LEAST_FREE_BYTES // 2**20} are needed")
+
+    def _require_free_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.configuration.address, self.configuration.postgresql_port))
+            except OSError as error:
+                raise PostgresqlError(f"port {self.configuration.postgresql_port} of {self.configuration.address} is not free: {error.strerror}") from error

@@ -1,0 +1,93 @@
+"""The agent's HTTP side: JSON-RPC 2.0 at ``POST /``, ``GET /health``, ``GET /ready``."""
+
+import hmac
+import json
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import psycopg2
+from jsonrpcserver import dispatch
+from jsonrpcserver.codes import ERROR_INVALID_PARAMS, ERROR_INVALID_REQUEST, ERROR_SERVER_ERROR
+from jsonrpcserver.exceptions import JsonRpcError
+from jsonrpcserver.result import Success
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from esb_config.call import execute
+from esb_config.errors import CallError
+from services.errors import ServiceError
+
+BODY_LIMIT_BYTES = 256 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+def application(token: str, health_of: Callable[[], dict[str, str | int | None]], not_ready: Callable[[], str | None]) -> Starlette:
+    """Make the agent's application.
+
+    ``token`` is what callers must bear, ``health_of`` returns what ``/health`` says of the node, ``not_ready`` returns why the node may not serve, or None.
+    """
+    async def call(request: Request) -> Response:
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return JSONResponse({"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": "Bearer"})
+        body = await request.body()
+        answer = await run_in_threadpool(answer_to, body)
+        return Response(answer, 200 if answer else 204, media_type="application/json")
+
+    async def health(request: Request) -> Response:
+        return JSONResponse(health_of())
+
+    async def ready(request: Request) -> Response:
+        reason = await run_in_threadpool(not_ready)
+        return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
+
+    routes = [Route("/", call, methods=["POST"]), Route("/health", health), Route("/ready", ready)]
+    return Starlette(routes=routes, max_body_size=BODY_LIMIT_BYTES)
+
+
+def answer_to(body: bytes) -> str:
+    """Answer a JSON-RPC request; empty for a notification."""
+    if body.lstrip()[:1] == b"[":
+        return _error(ERROR_INVALID_REQUEST, "batches are not supported", "send one request at a time")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return _error(ERROR_INVALID_REQUEST, "the request is not UTF-8", "")
+    # NaN is no JSON
+    return str(dispatch(text, methods={"esb.execute": esb_execute}, deserializer=partial(json.loads, parse_constant=_refuse_constant)))
+
+
+def esb_execute(**call):
+    """Execute a call document. What the caller can mend is told; anything else is logged here and not told."""
+    try:
+        return Success(execute(call))
+    except CallError as error:
+        raise _rpc_error(ERROR_INVALID_PARAMS, error) from error
+    except ServiceError as error:
+        raise _rpc_error(ERROR_SERVER_ERROR, error) from error
+    except psycopg2.Error as error:
+        # the primary message only: the whole text may quote the statement
+        said = error.diag.message_primary or type(error).__name__
+        logger.error("%s: PostgreSQL: %s", call.get("SYSServiceID"), said)
+        raise JsonRpcError(ERROR_SERVER_ERROR, "PostgreSQL refused", {
+            "detail": " ".join(filter(None, (said, error.diag.message_detail))), "hint": error.diag.message_hint or "see the node's log"}) from error
+    except Exception as error:
+        logger.error("%s: %s", call.get("SYSServiceID"), type(error).__name__, exc_info=error)
+        raise JsonRpcError(ERROR_SERVER_ERROR, "the service failed", {"detail": "a fault of the agent", "hint": "see the node's log"}) from error
+
+
+def _rpc_error(code: int, error: CallError | ServiceError) -> JsonRpcError:
+    return JsonRpcError(code, error.message, {"detail": error.detail, "hint": error.hint})
+
+
+def _error(code: int, message: str, hint: str) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message, "data": {"detail": "", "hint": hint}}})
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

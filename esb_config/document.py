@@ -1,0 +1,77 @@
+"""Call documents: make one, check one against its service's definition."""
+
+import copy
+import json
+from typing import Any
+
+import jsonschema
+
+from esb_config.definition import ClassNode, Service, services
+from esb_config.errors import CallError
+
+FAULTS_SHOWN = 10
+FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@FORMATS.checks("identifier")
+def is_identifier(value: Any) -> bool:
+    """Tell whether PostgreSQL takes the name as it is: longer ones it would cut, without an error."""
+    return not isinstance(value, str) or ("\0" not in value and 1 <= len(value.encode(errors="replace")) <= 63
+                                          and value.isprintable())
+
+
+def document(service_id: str, **root: Any) -> dict[str, Any]:
+    """Make the call document of a service, checked: ``document("node.describe", Cluster={"id": ..., "Node": {...}})``.
+
+    Raises CallError when it is not what the service takes.
+    """
+    made = {"SYSServiceID": service_id, "data": [root]}
+    check(made)
+    return made
+
+
+def request(call: dict[str, Any], request_id: int | str = 1) -> dict[str, Any]:
+    """Wrap a call document as the JSON-RPC 2.0 request that an agent takes at ``POST /``."""
+    return {"jsonrpc": "2.0", "method": "esb.execute", "params": call, "id": request_id}
+
+
+def check(call: Any) -> tuple[Service, dict[str, Any]]:
+    """Check a call document; returns its service and the root's data with every default filled in.
+
+    Raises CallError that names each fault by its path. The document itself is not touched.
+    """
+    known = services()
+    if not isinstance(call, dict) or not isinstance(call.get("SYSServiceID"), str):
+        raise CallError("not a call document", "$.SYSServiceID: expected the name of a service", f"services: {', '.join(known)}")
+    service = known.get(call["SYSServiceID"])
+    if service is None:
+        raise CallError(f"there is no service {call['SYSServiceID'][:80]!r}", "", f"services: {', '.join(known)}")
+    faults = sorted(jsonschema.Draft202012Validator(service.schema(), format_checker=FORMATS).iter_errors(call), key=lambda fault: fault.json_path)
+    if faults:
+        lines = [f"{fault.json_path}: {_said(fault)}" for fault in faults[:FAULTS_SHOWN]]
+        raise CallError(f"the call is not what {service.id} takes", "; ".join(lines), "see docs/services.md")
+    return service, _filled(service.root, copy.deepcopy(call["data"][0][service.root.name]))
+
+
+def _filled(node: ClassNode, value: Any) -> Any:
+    """Put in what microesb does not: defaults of items in a list, and of classes that the call leaves out."""
+    if node.many:
+        return [_with_defaults(node, item) for item in value]
+    made = _with_defaults(node, value)
+    for child in node.children:
+        given = made.get(child.name, copy.deepcopy(child.default) or ([] if child.many else {}))
+        made[child.name] = _filled(child, given)
+    return made
+
+
+def _with_defaults(node: ClassNode, value: dict[str, Any]) -> dict[str, Any]:
+    return {p.name: copy.deepcopy(p.default) for p in node.properties} | value
+
+
+def _said(fault: jsonschema.ValidationError) -> str:
+    # jsonschema shows the whole value, which may be long, or a password
+    if fault.validator in ("additionalProperties", "required"):
+        return fault.message[:200]
+    expected = fault.schema.get("description", f"{fault.validator} {json.dumps(fault.validator_value)}")
+    wanted = f"{fault.validator} {json.dumps(fault.validator_value)}"
+    return f"expected {expected} ({wanted})"[:200] if expected != wanted else f"expected {wanted}"[:200]

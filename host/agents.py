@@ -1,0 +1,105 @@
+"""The agents, as the host sees them: JSON-RPC 2.0 over HTTP, one client for all nodes."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from esb_config.document import document, request
+from esb_config.errors import CallError
+from host.config import Configuration, NodeSpec
+from host.errors import OrchestratorError
+
+CALL_TIMEOUT_S = 900.0
+FAILED_STARTS = 3
+
+
+class AgentUnreachable(OrchestratorError):
+    """No agent answers at the node's address."""
+
+
+class Agents:
+    """Call services on nodes. ``address`` says where a node is reached."""
+
+    def __init__(self, configuration: Configuration, token: str, address: Callable[[NodeSpec], str]):
+        self._configuration = configuration
+        self._address = address
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, trust_env=False, verify=False,
+                                    timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=5.0, pool=None),
+                                    limits=httpx.Limits(max_connections=None))
+
+    def call(self, node: NodeSpec, service_id: str, **children: Any) -> dict[str, Any]:
+        """Call a service on a node, with ``children`` below its Node; returns what the service answers.
+
+        Raises AgentUnreachable when nobody answers, OrchestratorError with the service's own message, detail and hint when it fails.
+        """
+        configuration = self._configuration
+        where = {"name": node.name, "index": node.index, "database": configuration.database}
+        try:
+            call = document(service_id, Cluster={"id": configuration.id, "Node": where | children})
+        except CallError as error:
+            raise OrchestratorError(f"{node.name}: {error.message}", error.detail, error.hint) from error
+        answer = self._post(node, request(call))
+        if "error" in answer:
+            data = answer["error"].get("data") or {}
+            data = data if isinstance(data, dict) else {"detail": str(data)}
+            raise OrchestratorError(f"{node.name}: {answer['error']['message']}", data.get("detail", ""), data.get("hint", ""))
+        return answer["result"]
+
+    def problem(self, node: NodeSpec) -> str | None:
+        """Ask the agent why its PostgreSQL accepts no connections; None when it does.
+
+        Raises AgentUnreachable when no agent answers, OrchestratorError when the one that answers is of another node.
+        """
+        return self._health(node)["problem"]
+
+    def await_postgresql(self, node: NodeSpec, alive: Callable[[NodeSpec], None], timeout_s: float = 120.0) -> None:
+        """Wait until the node's PostgreSQL accepts connections. ``alive`` raises when the agent's process has ended.
+
+        OrchestratorError with what was last seen when it takes longer, or when the agent has tried in vain several times.
+        """
+        deadline, failures = time.monotonic() + timeout_s, 0
+        while True:
+            try:
+                health = self._health(node)
+                last, failures = health["problem"], health["failures"]
+                if last is None:
+                    return
+            except AgentUnreachable as error:
+                alive(node)
+                last = error.detail
+            if failures >= FAILED_STARTS or time.monotonic() > deadline:
+                raise OrchestratorError(f"PostgreSQL of {node.name} does not start", last, f"python3 orchestrator.py logs {node.name}")
+            time.sleep(0.05)
+
+    def _health(self, node: NodeSpec) -> dict[str, Any]:
+        try:
+            found = self._client.get(f"{self._url(node)}health", timeout=10.0).json()
+            who = found["cluster"], found["node"]
+        except httpx.HTTPError as error:
+            raise self._unreachable(node, error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise OrchestratorError(f"a foreign program answers at {self._url(node)}", "it is no pgunison agent", "stop it, or choose another port") from error
+        if who != (self._configuration.id, node.name):
+            raise OrchestratorError(f"the agent at {self._url(node)} is not that of {node.name}", f"it keeps {who[1]} of cluster {who[0]}",
+                                    "give the clusters different subnets in sysconfig.json, or stop the other")
+        return found
+
+    def _post(self, node: NodeSpec, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            response = self._client.post(self._url(node), json=body)
+        except httpx.HTTPError as error:
+            raise self._unreachable(node, error) from error
+        if response.status_code == 401:
+            raise OrchestratorError(f"the agent of {node.name} refuses our credentials", f"{self._url(node)} answers 401",
+                                    "it was started with another token: run down, then up")
+        if response.status_code != 200:
+            raise OrchestratorError(f"{node.name} answers HTTP {response.status_code}", response.text[:200], f"python3 orchestrator.py logs {node.name}")
+        return response.json()
+
+    def _url(self, node: NodeSpec) -> str:
+        return f"http://{self._address(node)}:{self._configuration.agent_port}/"
+
+    def _unreachable(self, node: NodeSpec, error: httpx.HTTPError) -> AgentUnreachable:
+        return AgentUnreachable(f"no agent answers for {node.name}", f"{self._url(node)}: {error}", "python3 orchestrator.py up")

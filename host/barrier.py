@@ -1,0 +1,48 @@
+"""The barrier: every node has applied all that was committed anywhere before it was asked for."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from host.errors import OrchestratorError
+from host.site import Site
+
+
+def lsn(text: str) -> int:
+    """Turn a WAL position as PostgreSQL writes it (``16/B374D848``) into a number of bytes."""
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+class Barrier:
+    """Take every node's WAL position now; :meth:`wait` until each peer has confirmed to have applied it."""
+
+    def __init__(self, site: Site):
+        self._site = site
+        self._names = [node.name for node in site.configuration.nodes]
+        self._positions = {name: lsn(look["position"]) for name, look in self._look().items()}
+
+    def pending(self) -> str | None:
+        """Return None when the barrier is passed, or else who has not confirmed what yet."""
+        for source, look in self._look().items():
+            for target in self._names:
+                if target == source:
+                    continue
+                confirmed = look["confirmed"].get(target)
+                if confirmed is None:
+                    return f"{source} has no replication slot for {target}"
+                behind = self._positions[source] - lsn(confirmed)
+                if behind > 0:
+                    return f"{target} is {behind} bytes behind {source}"
+        return None
+
+    def wait(self, timeout_s: float = 120.0) -> None:
+        """Wait until the barrier is passed; OrchestratorError with the reason why not when it takes longer."""
+        deadline = time.monotonic() + timeout_s
+        while (reason := self.pending()) is not None:
+            if time.monotonic() > deadline:
+                raise OrchestratorError(f"the nodes have not caught up after {timeout_s:.0f} s", reason, "python3 orchestrator.py status shows the links")
+            time.sleep(0.02)
+
+    def _look(self) -> dict[str, dict]:
+        with ThreadPoolExecutor(max_workers=len(self._names)) as pool:
+            return dict(zip(self._names, pool.map(lambda name: self._site.call(name, "node.position"), self._names), strict=True))

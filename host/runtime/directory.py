@@ -1,0 +1,36 @@
+"""Where a cluster's files are on this machine."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from host.errors import OrchestratorError
+
+
+def cluster_directory(cluster_id: str) -> Path:
+    """Return the directory of a cluster's files; it may not exist.
+
+    ``PGUNISON_STATE`` names the place for all clusters; else it is /var/lib/pgunison for root, because PostgreSQL then runs as another user, who must get
+    there, and the user's own state directory for everybody else (XDG base directory specification).
+    """
+    given = os.environ.get("PGUNISON_STATE")
+    if given:
+        return Path(given).absolute() / cluster_id
+    if os.getuid() == 0:
+        return Path("/var/lib/pgunison") / cluster_id
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "pgunison" / cluster_id
+
+
+@contextmanager
+def only_orchestrator(directory: Path) -> Iterator[None]:
+    """Keep other orchestrators from changing the cluster; the system frees the lock of one that is killed."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with open(directory / "orchestrator.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OrchestratorError("another orchestrator is changing this cluster", f"it holds {lock.name}", "wait until it has ended") from error
+        yield

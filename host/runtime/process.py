@@ -1,0 +1,138 @@
+"""The process runtime: nodes as plain processes of this machine, each on a loopback address of its own."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from container.configuration import AgentConfiguration
+from host.config import Configuration, NodeSpec
+from host.credentials import Credentials
+from host.errors import OrchestratorError
+from host.runtime import binaries
+
+PROJECT = Path(__file__).resolve().parents[2]
+STOP_TIMEOUT_S = 90.0
+# the longest name of a Unix socket is 107 bytes, of which the server takes the last part
+SOCKET_PATH_LIMIT = 107 - len("/socket/.s.PGSQL.65535")
+
+
+class ProcessRuntime:
+    """Start, stop and look at agents. They outlive the orchestrator.
+
+    Whether an agent runs is told by the lock that it holds as long as it lives, and by nothing that could be left over.
+    """
+
+    name = "process"
+
+    def __init__(self, configuration: Configuration, directory: Path, credentials: Credentials):
+        self._configuration = configuration
+        self._directory = directory
+        self._credentials = credentials
+
+    def address(self, node: NodeSpec) -> str:
+        """Return where the node's agent and PostgreSQL listen."""
+        return node.loopback
+
+    def nodes(self) -> list[str]:
+        """List the names of the nodes that were ever made."""
+        folder = self._directory / "nodes"
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+
+    def state(self, node: NodeSpec) -> str:
+        """Tell whether the node is absent, stopped or running."""
+        folder = self._folder(node)
+        if not folder.exists():
+            return "absent"
+        return "running" if _held(folder / "agent.lock") else "stopped"
+
+    def start(self, node: NodeSpec) -> None:
+        """Start the node's agent if it does not run; does not wait for it."""
+        if self.state(node) == "running":
+            return
+        folder = self._folder(node)
+        if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT:
+            raise OrchestratorError("the directory of the cluster's files has too long a name", f"{folder}: a Unix socket must fit in 107 bytes",
+                                    "set PGUNISON_STATE to a shorter one")
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._write_configuration(node, folder)
+        # What of our environment could change what the agent or PostgreSQL does, stays behind.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        with open(folder / "agent.err", "wb") as errors:
+            subprocess.Popen([sys.executable, "-m", "container.agent", folder / "agent.json"], stdin=subprocess.DEVNULL, stdout=errors,
+                             stderr=errors, cwd=PROJECT, env=environment, start_new_session=True)
+
+    def require_running(self, node: NodeSpec) -> None:
+        """OrchestratorError with the agent's last words when it has ended."""
+        # an agent that was started just now takes a moment to take its lock
+        errors = self._folder(node) / "agent.err"
+        if self.state(node) != "running" and errors.exists() and errors.stat().st_size:
+            raise OrchestratorError(f"the agent of {node.name} ended", errors.read_text(errors="replace").strip().splitlines()[-1],
+                                    f"python3 orchestrator.py logs {node.name}")
+
+    def stop(self, node: NodeSpec) -> None:
+        """Stop the node's agent, which stops its PostgreSQL; also a PostgreSQL whose agent has died. The data stays."""
+        folder = self._folder(node)
+        if self.state(node) == "running":
+            pid = int((folder / "agent.lock").read_text())
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            while _held(folder / "agent.lock"):
+                if time.monotonic() > deadline:
+                    raise OrchestratorError(f"the agent of {node.name} does not end", f"process {pid}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
+                                            f"see {folder / 'agent.log'}, then kill -9 {pid}")
+                time.sleep(0.02)
+        # an agent that was killed leaves its PostgreSQL behind
+        if (folder / "data" / "postmaster.pid").exists():
+            done = subprocess.run([sys.executable, "-m", "container.agent", folder / "agent.json", "stop"], cwd=PROJECT, capture_output=True, text=True)
+            if done.returncode:
+                raise OrchestratorError(f"PostgreSQL of {node.name} does not end", done.stderr.strip()[-300:], f"see {folder}")
+
+    def purge(self, node: NodeSpec) -> None:
+        """Remove a stopped node with its data."""
+        folder = self._folder(node)
+        if folder.exists():
+            # renamed first: half a node is none
+            doomed = folder.with_name(f".{node.name}.purged")
+            shutil.rmtree(doomed, ignore_errors=True)
+            folder.rename(doomed)
+            shutil.rmtree(doomed)
+
+    def purge_all(self) -> None:
+        """Remove what the nodes share, and the cluster's directory; every node must be purged before."""
+        if self._directory.exists():
+            shutil.rmtree(self._directory)
+
+    def logs(self, node: NodeSpec) -> list[Path]:
+        """List the node's log files, the agent's first."""
+        folder = self._folder(node)
+        logs = [folder / "agent.err", folder / "agent.log", *sorted((folder / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)]
+        return [path for path in logs if path.exists() and path.stat().st_size]
+
+    def _folder(self, node: NodeSpec) -> Path:
+        return self._directory / "nodes" / node.name
+
+    def _write_configuration(self, node: NodeSpec, folder: Path) -> None:
+        configuration, user = self._configuration, binaries.server_user()
+        agent = AgentConfiguration(
+            cluster=configuration.id, node=node.name, index=node.index, database=configuration.database, address=node.loopback,
+            postgresql_port=configuration.postgresql_port, agent_port=configuration.agent_port, max_nodes=configuration.max_nodes,
+            networks=("127.0.0.0/8",), settings=configuration.settings, directory=folder, binaries=binaries.find(self._directory, user),
+            token_file=self._credentials.token_file, template=self._directory / "template", user=user)
+        (folder / "agent.json").write_text(agent.dump() + "\n", encoding="utf-8")
+
+
+def _held(lock: Path) -> bool:
+    """Tell whether a process holds the lock file."""
+    try:
+        with open(lock) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

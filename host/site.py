@@ -1,0 +1,89 @@
+"""The site: a configured cluster with the ways to act on it, which steps and commands share."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host import credentials
+from host.agents import Agents
+from host.config import Configuration, NodeSpec
+from host.desired import column_description
+from host.errors import OrchestratorError
+from host.observe import any_spec, observe
+from host.runtime.choice import choose
+from host.runtime.directory import cluster_directory
+from host.runtime.process import ProcessRuntime
+from host.state import ClusterState, TableState
+
+LINKS_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """``runtime`` starts and stops nodes, ``agents`` calls services on them, ``credentials`` are the cluster's passwords."""
+
+    configuration: Configuration
+    directory: Path
+    credentials: credentials.Credentials
+    runtime: ProcessRuntime
+    agents: Agents
+
+    @classmethod
+    def of(cls, configuration: Configuration, runtime_name: str, *, make: bool = False) -> "Site":
+        """Open the site of a configuration; with ``make`` it may be a new one, else OrchestratorError when the cluster was never made."""
+        runtime_class = choose(runtime_name)
+        directory = cluster_directory(configuration.id)
+        if not make and not credentials.exist(directory / "secrets"):
+            raise OrchestratorError(f"there is no cluster {configuration.id} on this machine", f"{directory} holds none", "python3 orchestrator.py up")
+        known = credentials.ensure(configuration, directory / "secrets")
+        runtime = runtime_class(configuration, directory, known)
+        return cls(configuration, directory, known, runtime, Agents(configuration, known.token, runtime.address))
+
+    def spec(self, name: str) -> NodeSpec:
+        """Return a configured node; UsageError when there is none of the name."""
+        return self.configuration.node(name)
+
+    def any_spec(self, name: str) -> NodeSpec:
+        """Return a node that is configured, or was once made."""
+        return any_spec(self.configuration, name)
+
+    def call(self, node: str, service_id: str, **children: Any) -> dict[str, Any]:
+        """Call a service on a node, by name."""
+        return self.agents.call(self.spec(node), service_id, **children)
+
+    def observe(self) -> ClusterState:
+        """Look at every node, now."""
+        return observe(self.configuration, self.runtime, self.agents)
+
+    def roles(self) -> list[dict[str, str]]:
+        """Write the roles as ``node.prepare`` takes them."""
+        return [{"name": role.name, "kind": role.kind, "password": self.credentials.passwords[role.name]} for role in self.configuration.roles]
+
+    def subscription(self, source: str) -> dict[str, Any]:
+        """Write how to reach a peer as ``subscription.setup`` takes it."""
+        user = self.configuration.role("replicator").name
+        return {"source": source, "host": self.runtime.address(self.spec(source)), "port": self.configuration.postgresql_port, "user": user,
+                "password": self.credentials.passwords[user]}
+
+    def table_description(self, table: TableState) -> dict[str, Any]:
+        """Write a configured table as ``table.setup`` takes it."""
+        configured = next(t for t in self.configuration.tables if (t.schema, t.name) == (table.schema, table.name))
+        return {"schema": configured.schema, "name": configured.name, "Column": [column_description(column) for column in configured.columns]}
+
+    def await_links(self, node: str, peers: tuple[str, ...]) -> None:
+        """Wait until each link between the node and its peers streams; a link that catches up has time as long as it gets nearer."""
+        deadline, least = time.monotonic() + LINKS_TIMEOUT_S, None
+        while True:
+            cluster = self.observe()
+            waiting = [link for peer in peers for link in (cluster.link(peer, node), cluster.link(node, peer)) if link.state != "streaming"]
+            if not waiting:
+                return
+            lag = sum(link.lag_bytes or 0 for link in waiting)
+            if least is None or lag < least:
+                deadline, least = time.monotonic() + LINKS_TIMEOUT_S, lag
+            if time.monotonic() > deadline:
+                shown = ", ".join(f"{link.source} to {link.target} is {link.state}" for link in waiting[:5])
+                raise OrchestratorError(f"the links of {node} do not stream after {LINKS_TIMEOUT_S:.0f} s without progress", shown,
+                                        f"python3 orchestrator.py logs {waiting[0].target}")
+            time.sleep(0.05)

@@ -1,0 +1,106 @@
+"""What a cluster is, as frozen values: desired and actual are of the same kind, so that equality means converged."""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class TableState:
+    """A table on a node. ``columns`` as asked for; ``fault`` says what is wrong with its merge, None when nothing is."""
+
+    schema: str
+    name: str
+    columns: tuple[tuple, ...]
+    published: bool = True
+    open: bool = True
+    fault: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node. ``process`` is absent (it was never made), stopped or running; ``problem`` says why a running node cannot be asked."""
+
+    name: str
+    index: int
+    process: str = "running"
+    problem: str | None = None
+    prepared: bool = True
+    serving: bool = True
+    roles: tuple[str, ...] = ()
+    tables: tuple[TableState, ...] = ()
+    version: str = field(default="", compare=False)
+
+    @property
+    def state(self) -> str:
+        """Sum the node up in a word; ``ready`` is the healthy one."""
+        if self.process != "running":
+            return self.process
+        if self.problem:
+            return "unavailable"
+        if not self.serving:
+            return "joining"
+        return "faulty" if any(table.fault for table in self.tables) else "ready"
+
+    def table(self, schema: str, name: str) -> TableState | None:
+        return next((table for table in self.tables if (table.schema, table.name) == (schema, name)), None)
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """Replication from ``source`` to ``target``; ``streaming`` is the healthy state.
+
+    missing, unseeded, incomplete (lacks a table) and disabled are mended by subscribing again; the others by waiting.
+    """
+
+    source: str
+    target: str
+    state: str = "streaming"
+    lag_bytes: int | None = field(default=None, compare=False)
+    errors: int = field(default=0, compare=False)
+
+
+TO_SUBSCRIBE = {"missing", "unseeded", "incomplete", "disabled"}
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """All nodes in the order of their index, and each link between two of them."""
+
+    id: str
+    nodes: tuple[NodeState, ...]
+    links: frozenset[LinkState]
+
+    def node(self, name: str) -> NodeState | None:
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def link(self, source: str, target: str) -> LinkState:
+        return next((link for link in self.links if (link.source, link.target) == (source, target)), LinkState(source, target, "missing"))
+
+    def with_node(self, changed: NodeState) -> "ClusterState":
+        """Return this cluster with the node of that name replaced, or added."""
+        others = [node for node in self.nodes if node.name != changed.name]
+        return replace(self, nodes=tuple(sorted([*others, changed], key=lambda node: node.index)))
+
+    def with_link(self, changed: LinkState) -> "ClusterState":
+        """Return this cluster with the link between those two replaced, or added."""
+        others = {link for link in self.links if (link.source, link.target) != (changed.source, changed.target)}
+        return replace(self, links=frozenset(others | {changed}))
+
+    def check_invariants(self) -> None:
+        """AssertionError when a write could be lost or stay on one node.
+
+        Between two nodes that serve there are links both ways that lack neither the rows of before nor a table; a table is open only where
+        the merge stands, and only if every subscriber takes it.
+        """
+        for node in self.nodes:
+            for table in node.tables:
+                assert not table.open or (table.fault is None and table.published), f"{table} is open on {node.name} without its merge"
+            for peer in self.nodes:
+                if node is not peer and node.serving and peer.serving:
+                    link = self.link(node.name, peer.name)
+                    assert link.state not in ("missing", "unseeded"), f"{node.name} and {peer.name} serve, their link is {link.state}"
+                if node is not peer and any(table.open for table in node.tables):
+                    link = self.link(node.name, peer.name)
+                    assert link.state != "incomplete", f"{node.name} is open, {peer.name} lacks one of its tables"

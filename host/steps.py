@@ -1,0 +1,182 @@
+"""The steps of a plan. ``str()`` of a step is the sentence that command line, log and tests print.
+
+``run`` does it, and may be repeated; ``after`` says what the next look at the cluster should show, without any I/O.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from host.state import ClusterState, LinkState, TableState
+
+if TYPE_CHECKING:
+    from host.site import Site
+
+
+@dataclass(frozen=True)
+class StartNode:
+    """Start the node's agent, which starts its PostgreSQL; does not wait, so that nodes start side by side."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"start {self.node}"
+
+    def run(self, site: "Site") -> None:
+        site.runtime.start(site.spec(self.node))
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        return cluster.with_node(replace(cluster.node(self.node), process="running", problem="PostgreSQL starts"))
+
+
+@dataclass(frozen=True)
+class AwaitNode:
+    """Wait until the node's PostgreSQL accepts connections."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"wait until {self.node} accepts connections"
+
+    def run(self, site: "Site") -> None:
+        site.agents.await_postgresql(site.spec(self.node), site.runtime.require_running)
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        return cluster.with_node(replace(cluster.node(self.node), problem=None))
+
+
+@dataclass(frozen=True)
+class PrepareNode:
+    """Make roles, database and the schema unison."""
+
+    node: str
+    roles: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"prepare {self.node}: roles and database"
+
+    def run(self, site: "Site") -> None:
+        site.call(self.node, "node.prepare", Role=site.roles())
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        return cluster.with_node(replace(cluster.node(self.node), prepared=True, roles=self.roles))
+
+
+@dataclass(frozen=True)
+class SetUpTable:
+    """Make the table where it is missing, and install the merge."""
+
+    node: str
+    table: TableState
+
+    def __str__(self) -> str:
+        return f"set up {self.table} on {self.node}"
+
+    def run(self, site: "Site") -> None:
+        site.call(self.node, "table.setup", Table=site.table_description(self.table))
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        node = cluster.node(self.node)
+        before = node.table(self.table.schema, self.table.name)
+        made = replace(self.table, published=before.published if before else False, open=before.open if before else False, fault=None)
+        if before is None:
+            # the links that exist do not carry it yet
+            for link in cluster.links:
+                if link.target == self.node and link.state in ("streaming", "disabled"):
+                    cluster = cluster.with_link(replace(link, state="incomplete"))
+        return cluster.with_node(replace(node, tables=_with_table(node.tables, made)))
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Publish every table that is set up on the node."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"publish the tables of {self.node}"
+
+    def run(self, site: "Site") -> None:
+        site.call(self.node, "publication.setup", Publication={})
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        node = cluster.node(self.node)
+        return cluster.with_node(replace(node, tables=tuple(replace(table, published=True) for table in node.tables)))
+
+
+@dataclass(frozen=True)
+class Subscribe:
+    """Make the link from source to target, with all that the source held before."""
+
+    target: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"subscribe {self.target} to {self.source}"
+
+    def run(self, site: "Site") -> None:
+        site.call(self.target, "subscription.setup", Subscription=site.subscription(self.source))
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        return cluster.with_link(LinkState(self.source, self.target, "starting"))
+
+
+@dataclass(frozen=True)
+class AwaitLinks:
+    """Wait until every link between the node and its peers streams."""
+
+    node: str
+    peers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"wait until the links of {self.node} stream"
+
+    def run(self, site: "Site") -> None:
+        site.await_links(self.node, self.peers)
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        for peer in self.peers:
+            cluster = cluster.with_link(LinkState(peer, self.node)).with_link(LinkState(self.node, peer))
+        return cluster
+
+
+@dataclass(frozen=True)
+class OpenTable:
+    """Let writers write and readers read."""
+
+    node: str
+    table: TableState
+
+    def __str__(self) -> str:
+        return f"open {self.table} on {self.node}"
+
+    def run(self, site: "Site") -> None:
+        site.call(self.node, "table.open", Table={"schema": self.table.schema, "name": self.table.name})
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        node = cluster.node(self.node)
+        opened = replace(node.table(self.table.schema, self.table.name), open=True)
+        return cluster.with_node(replace(node, tables=_with_table(node.tables, opened)))
+
+
+@dataclass(frozen=True)
+class AdmitNode:
+    """Declare that the node has joined."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"admit {self.node}"
+
+    def run(self, site: "Site") -> None:
+        site.call(self.node, "node.admit")
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        return cluster.with_node(replace(cluster.node(self.node), serving=True))
+
+
+Step = StartNode | AwaitNode | PrepareNode | SetUpTable | Publish | Subscribe | AwaitLinks | OpenTable | AdmitNode
+
+
+def _with_table(tables: tuple[TableState, ...], changed: TableState) -> tuple[TableState, ...]:
+    others = [table for table in tables if (table.schema, table.name) != (changed.schema, changed.name)]
+    return tuple(sorted([*others, changed], key=lambda table: (table.schema, table.name)))

@@ -1,0 +1,11 @@
+"""What a node does when asked: one microesb class a file, SQL beside them.
+
+microesb reads its configuration when it is imported and then imports the classes that it names, from this very package. Importing it
+here, before any of them, makes every order of imports work.
+"""
+
+import os
+
+os.environ.setdefault("esbconfig", "esb_config")
+
+import microesb.microesb  # noqa: E402, F401

@@ -1,0 +1,57 @@
+"""Column: one column of a table that is to be made."""
+
+import re
+
+from microesb import microesb
+from psycopg2 import sql
+
+from services.errors import ServiceError
+
+# What PostgreSQL would turn into an integer column with a sequence of its own.
+SERIAL = {"bigserial": "bigint", "serial8": "bigint"}
+NARROW_SERIAL = {"serial", "serial4", "smallserial", "serial2"}
+# to_regtype() decides what is a type; this keeps out what its parser would read and a column list would not, such as a comment.
+TYPE_TEXT = re.compile(r'[\w ".,()\[\]]+')
+FUNCTIONS = {"now", "clock_timestamp", "statement_timestamp", "gen_random_uuid", "uuidv7"}
+
+
+class Column(microesb.MultiClassHandler):
+    """Name, type, and what may be in it."""
+
+    def definition(self, cursor) -> sql.Composable:
+        """Write the column as CREATE TABLE wants it.
+
+        Raises ServiceError for a type that the server does not know or that cannot hold a range for each node.
+        """
+        parts = [sql.Identifier(self.name), sql.SQL(self._checked_type(cursor))]
+        if self.default is not None:
+            parts += [sql.SQL("DEFAULT"), self._default()]
+        if not self.nullable:
+            parts += [sql.SQL("NOT NULL")]
+        return sql.SQL(" ").join(parts)
+
+    def description(self) -> dict:
+        """Say what was asked for, as it is kept on the node."""
+        return {"name": self.name, "type": self.type, "primary_key": self.primary_key,
+                "nullable": self.nullable, "default": self.default}
+
+    def _checked_type(self, cursor) -> str:
+        name = self.type.strip().lower()
+        if name in SERIAL:
+            return name
+        if name in NARROW_SERIAL:
+            raise ServiceError(f"column {self.name}: {self.type} has no room for a range of its own on each node",
+                               "a node's range is 2^31 keys", "use bigserial")
+        known = None
+        if TYPE_TEXT.fullmatch(self.type):
+            cursor.execute("SELECT to_regtype(%s)", [self.type])
+            known = cursor.fetchone()[0]
+        if known is None:
+            raise ServiceError(f"column {self.name}: there is no type {self.type!r}", "to_regtype() does not know it",
+                               "name a type of PostgreSQL, or make the type on every node first")
+        return self.type
+
+    def _default(self) -> sql.Composable:
+        if isinstance(self.default, dict):
+            return sql.SQL("pg_catalog.") + sql.Identifier(self.default["function"]) + sql.SQL("()")
+        return sql.Literal(self.default)

@@ -1,0 +1,185 @@
+"""Node: one member of the cluster, its database and what it knows of itself."""
+
+from microesb import microesb
+from psycopg2 import sql
+
+from services import statements
+from services.errors import ServiceError
+from services.maintenance import sweep, trim
+from services.publication import published_tables
+from services.result import Result
+from services.role import GROUPS
+from services.server import change, connect
+from services.subscription import link_ends
+from services.table import installed_triggers, replicated_tables
+from services.trigger import INSTALLED, code_digest
+
+
+class Node(microesb.ClassHandler):
+    """The node that the call reaches, by name and index; ``database`` is the one that is replicated."""
+
+    def prepare(self) -> Result:
+        """Make roles, database and the schema ``unison``. Repeatable. Refuses a server that belongs to another node or cluster."""
+        result = Result()
+        owner = next((role.name for role in self.Role if role.kind == "owner"), None)
+        if owner is None:
+            raise ServiceError("a node needs an owner", "no role of the call is of kind owner", "add one")
+        with change("postgres", autocommit=True) as connection, connection.cursor() as cursor:
+            for group in GROUPS:
+                cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [group])
+                if not cursor.fetchone()[0]:
+                    cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
+            for role in self.Role:
+                role.set_up(cursor, result)
+            if not database_exists(cursor, self.database):
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), sql.Identifier(owner)))
+                result.done.append(f"created database {self.database}")
+        with change(self.database) as connection, connection.cursor() as cursor:
+            self._introduce(cursor, owner, result)
+        return result
+
+    def describe(self) -> Result:
+        """Answer what the node is and does now; nothing is remembered, everything is looked up."""
+        data = {"prepared": False, "serving": False, "roles": [], "tables": [], "subscriptions": [], "senders": []}
+        try:
+            with connect(self.database) as connection, connection.cursor() as cursor:
+                identity = self._identity(cursor)
+                if identity is not None:
+                    data |= identity | {"prepared": True, "roles": describe_roles(cursor), "tables": describe_tables(cursor),
+                                        "subscriptions": describe_subscriptions(cursor), "senders": describe_senders(cursor)}
+                return Result(data=data | {"server_version": version(cursor)})
+        except ServiceError:
+            with connect("postgres") as connection, connection.cursor() as cursor:
+                if database_exists(cursor, self.database):
+                    raise
+                return Result(data=data | {"server_version": version(cursor)})
+
+    def admit(self) -> Result:
+        """Declare that the node has joined: from here on ``/ready`` says so."""
+        result = Result()
+        with change(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            cursor.execute("UPDATE unison.node SET serving = true WHERE NOT serving")
+            if cursor.rowcount:
+                result.done.append(f"admitted {self.name}")
+        return result
+
+    def position(self) -> Result:
+        """Answer the node's WAL position, and what each peer has confirmed to have applied of it: the two halves of a barrier."""
+        with connect(self.database) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
+            position = cursor.fetchone()[0]
+            cursor.execute("SELECT s.slot_name, coalesce(r.replay_lsn, s.confirmed_flush_lsn)::text FROM pg_replication_slots s"
+                           " LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name LIKE %s", [r"unison\_%"])
+            return Result(data={"position": position, "confirmed": {link_ends(slot)[1]: lsn for slot, lsn in cursor}})
+
+    def sweep(self) -> Result:
+        """Delete every row that is older than its tombstone; needed after a race, and before nodes are compared."""
+        with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            swept = sweep(cursor, everything=True)
+        return Result(data={"swept": swept})
+
+    def maintain(self) -> Result:
+        """Sweep what arrived lately and trim the images that are in the WAL already; the agent calls it again and again."""
+        with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
+            if self._identity(cursor) is None:
+                return Result()
+            return Result(data={"swept": sweep(cursor, everything=False), "trimmed": trim(cursor)})
+
+    def require_prepared(self, cursor) -> str:
+        """Return the owner role's name, or raise ServiceError when this is not the node that the call is for."""
+        identity = self._identity(cursor)
+        if identity is None:
+            raise ServiceError(f"{self.name} is not prepared", "its database has no schema unison", "call node.prepare first")
+        asked = (self.parent_object.id, self.name, self.index)
+        found = (identity["cluster"], identity["name"], identity["index"])
+        if asked != found:
+            raise ServiceError("this is another node", "it is {1} with index {2} of cluster {0}".format(*found),
+                               "the call is for {1} with index {2} of cluster {0}".format(*asked))
+        cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'unison'")
+        return cursor.fetchone()[0]
+
+    def _introduce(self, cursor, owner: str, result: Result) -> None:
+        known = self._identity(cursor) is not None
+        # a later version of the program may bring more tables: every statement of the file is repeatable
+        cursor.execute("SET LOCAL client_min_messages = warning")
+        cursor.execute(statements.render("schema", cursor, owner=sql.Identifier(owner)))
+        if not known:
+            cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", [self.parent_object.id, self.name, self.index])
+            # nobody but the roles of the cluster comes in; stamp_update.sql calls a function of the schema as the writer
+            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(self.database)))
+            cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO unison_writers, unison_readers, unison_replicators").format(
+                sql.Identifier(self.database)))
+            cursor.execute("GRANT USAGE ON SCHEMA unison TO unison_writers, unison_replicators")
+            result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
+        self.require_prepared(cursor)
+
+    def _identity(self, cursor) -> dict | None:
+        cursor.execute("SELECT to_regclass('unison.node') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return None
+        cursor.execute("SELECT cluster, name, index, serving FROM unison.node")
+        found = cursor.fetchone()
+        return dict(zip(("cluster", "name", "index", "serving"), found, strict=True)) if found else None
+
+
+def version(cursor) -> str:
+    cursor.execute("SHOW server_version")
+    return cursor.fetchone()[0]
+
+
+def database_exists(cursor, database: str) -> bool:
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [database])
+    return cursor.fetchone()[0]
+
+
+def describe_roles(cursor) -> list[str]:
+    """List the roles of the cluster that can log in: the owner and the members of the groups."""
+    cursor.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname IN (SELECT pg_get_userbyid(nspowner) FROM pg_namespace"
+                   " WHERE nspname = 'unison' UNION SELECT pg_get_userbyid(member) FROM pg_auth_members"
+                   " WHERE roleid = ANY(%s::regrole[])) ORDER BY 1", [list(GROUPS)])
+    return [row[0] for row in cursor]
+
+
+def describe_tables(cursor) -> list[dict]:
+    """Describe each replicated table; ``fault`` says why its merge is not as this program installs it, or is null."""
+    published, tables = published_tables(cursor), []
+    for table in replicated_tables(cursor):
+        missing = set().union(*INSTALLED.values()) - installed_triggers(cursor, table["schema"], table["name"])
+        fault = None
+        if table["digest"] != code_digest():
+            fault = "installed by another version"
+        elif missing:
+            fault = "triggers are missing or disabled: " + ", ".join(sorted(f"{name} on the {place}" for place, name, _ in missing))
+        tables.append({"schema": table["schema"], "name": table["name"], "columns": table["description"]["columns"], "open": table["open"],
+                       "published": (table["schema"], table["name"]) in published, "fault": fault})
+    return tables
+
+
+def describe_subscriptions(cursor) -> list[dict]:
+    """Describe each subscription: is it enabled, seeded, does its apply worker run, how often did that fail?"""
+    cursor.execute(
+        "SELECT s.subname AS name, s.subenabled AS enabled, d.subscription IS NOT NULL AS seeded, w.pid IS NOT NULL AS worker,"
+        " coalesce(e.apply_error_count, 0) AS errors,"
+        " (SELECT count(*) FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
+        "   ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)"
+        "   WHERE NOT EXISTS (SELECT FROM pg_subscription_rel l WHERE l.srsubid = s.oid"
+        "     AND l.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))) = 0 AS complete"
+        " FROM pg_subscription s LEFT JOIN unison.seeded d ON d.subscription = s.subname"
+        " LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL"
+        " LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid"
+        " WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.subname LIKE %s ORDER BY 1", [r"unison\_%"])
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) | {"source": link_ends(row[0])[0]} for row in cursor]
+
+
+def describe_senders(cursor) -> list[dict]:
+    """Describe each replication slot of a peer: does its walsender stream, and how far behind is the peer (bytes of WAL)?"""
+    cursor.execute(
+        "SELECT s.slot_name AS name, coalesce(r.state, 'not connected') AS state, s.wal_status,"
+        " pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(r.replay_lsn, s.confirmed_flush_lsn))::bigint AS lag_bytes"
+        " FROM pg_replication_slots s LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid"
+        " WHERE s.slot_name LIKE %s ORDER BY 1", [r"unison\_%"])
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) | {"target": link_ends(row[0])[1]} for row in cursor]

@@ -1,0 +1,52 @@
+"""Publication: what this node sends to its peers."""
+
+from microesb import microesb
+from psycopg2 import sql
+
+from services import shape
+from services.errors import ServiceError
+from services.result import Result
+from services.server import change
+from services.statements import joined
+from services.table import replicated_tables
+
+NAME = "unison"
+
+
+class Publication(microesb.ClassHandler):
+    """The node's one publication: each replicated table, its images and its tombstones, INSERTs only."""
+
+    def set_up(self) -> Result:
+        """Publish every table that is set up; a second call finds it done."""
+        result = Result()
+        with change(self.parent_object.database) as connection, connection.cursor() as cursor:
+            owner = self.parent_object.require_prepared(cursor)
+            tables = replicated_tables(cursor)
+            if not tables:
+                raise ServiceError("there is nothing to publish", "no table is set up on this node", "call table.setup first")
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s)", [NAME])
+            if not cursor.fetchone()[0]:
+                cursor.execute(sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert')").format(sql.Identifier(NAME)))
+                cursor.execute(sql.SQL("ALTER PUBLICATION {} OWNER TO {}").format(sql.Identifier(NAME), sql.Identifier(owner)))
+                result.done.append(f"created publication {NAME}")
+            published = published_tables(cursor)
+            for table in tables:
+                if (table["schema"], table["name"]) not in published:
+                    self._add(cursor, table)
+                    result.done.append(f"published {table['schema']}.{table['name']}")
+        return result
+
+    def _add(self, cursor, table: dict) -> None:
+        found = shape.read(cursor, table["schema"], table["name"])
+        # arrived_at stays behind: a tombstone's arrival is each node's own
+        cursor.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}, {}, {} ({}, modified_ts, modified_node)").format(
+            sql.Identifier(NAME), sql.Identifier(table["schema"], table["name"]), sql.Identifier("unison", table["image"]),
+            sql.Identifier("unison", table["tombstone"]), joined(list(found.key))))
+
+
+def published_tables(cursor) -> set[tuple[str, str]]:
+    """List the users' tables that the node publishes together with their images and tombstones."""
+    cursor.execute("SELECT r.schema_name, r.table_name FROM unison.replicated_table r JOIN pg_publication_tables p ON p.pubname = %s"
+                   " AND (p.schemaname, p.tablename) IN ((r.schema_name, r.table_name), ('unison', r.image_name), ('unison', r.tombstone_name))"
+                   " GROUP BY 1, 2 HAVING count(*) = 3", [NAME])
+    return set(cursor.fetchall())

@@ -1,0 +1,54 @@
+"""Role: who may log in to the node, with the least that its kind needs."""
+
+import base64
+import hashlib
+import hmac
+
+import psycopg2.extensions
+from microesb import microesb
+from psycopg2 import sql
+
+from services.result import Result
+
+# Without login: what the kinds may do is granted to these, so that a service need not know who is a writer.
+GROUPS = ("unison_writers", "unison_readers", "unison_replicators")
+
+ATTRIBUTES = {"owner": "LOGIN", "replicator": "LOGIN REPLICATION", "writer": "LOGIN", "reader": "LOGIN"}
+MEMBERSHIPS = {
+    # sees the progress of replication and may end a session that is in the way
+    "owner": ("pg_monitor", "pg_signal_backend"),
+    "replicator": ("unison_replicators",), "writer": ("unison_writers",), "reader": ("unison_readers",),
+}
+
+
+class Role(microesb.MultiClassHandler):
+    """A role that can log in; ``kind`` is one of owner, replicator, writer, reader."""
+
+    def set_up(self, cursor, result: Result) -> None:
+        """Make the role, its password and its memberships, where they are missing."""
+        name = sql.Identifier(self.name)
+        cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [self.name])
+        found = cursor.fetchone()
+        if found is None:
+            cursor.execute(sql.SQL("CREATE ROLE {} {}").format(name, sql.SQL(ATTRIBUTES[self.kind])))
+            result.done.append(f"created role {self.name} ({self.kind})")
+        if found is None or not is_password(self.password, found[0]):
+            # the server sees the verifier only: no log and no pg_stat_activity can show the password
+            verifier = psycopg2.extensions.encrypt_password(self.password, self.name, cursor, "scram-sha-256")
+            cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(verifier)))
+            result.done.append(f"set the password of {self.name}")
+        for group in MEMBERSHIPS[self.kind]:
+            cursor.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", [self.name, group])
+            if not cursor.fetchone()[0]:
+                cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), name))
+
+
+def is_password(password: str, verifier: str | None) -> bool:
+    """Tell whether ``verifier``, as pg_authid keeps it, is that of ``password``. Source: RFC 5802, section 3."""
+    if not verifier or not verifier.startswith("SCRAM-SHA-256$"):
+        return False
+    _, iterations_salt, keys = verifier.split("$")
+    iterations, salt = iterations_salt.split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(iterations))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    return hmac.compare_digest(base64.b64encode(hashlib.sha256(client_key).digest()).decode(), keys.split(":")[0])

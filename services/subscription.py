@@ -1,0 +1,180 @@
+"""Subscription: what this node takes from one peer."""
+
+import os
+import threading
+
+import psycopg2
+import psycopg2.extensions
+from microesb import microesb
+from psycopg2 import sql
+
+from services import shape, statements
+from services.errors import ServiceError
+from services.publication import NAME
+from services.result import Result
+from services.server import change
+from services.table import replicated_tables
+
+SEED_ORIGIN = "unison_seed"
+
+
+def link_name(source: str, target: str) -> str:
+    """Name the subscription on ``target``, its replication slot on ``source`` and its walsender there: one name for one link."""
+    return f"unison_{source}_to_{target}"
+
+
+def link_ends(name: str) -> tuple[str, str]:
+    """Tell source and target of a link from its name; node names hold no underscore."""
+    _, source, _, target = name.split("_")
+    return source, target
+
+
+class Subscription(microesb.ClassHandler):
+    """The subscription to the peer ``source``, reached at ``host`` and ``port`` as ``user``."""
+
+    def set_up(self) -> Result:
+        """Make the slot and the subscription, merge what the peer held before the slot, let the changes flow.
+
+        Repeatable, and it continues where an earlier call was interrupted.
+        """
+        result = Result()
+        node = self.parent_object
+        name = link_name(self.source, node.name)
+        # A failing statement is logged whole, and this one holds a password. A slot waits for the peer's running transactions.
+        settings = {"log_min_error_statement": "panic", "statement_timeout": "120s"}
+        with change(node.database, autocommit=True, settings=settings) as connection, connection.cursor() as cursor:
+            owner = node.require_prepared(cursor)
+            self._create(cursor, name, owner, result)
+            self._refresh(cursor, name, result)
+            cursor.execute("SELECT EXISTS (SELECT FROM unison.seeded WHERE subscription = %s)", [name])
+            if not cursor.fetchone()[0]:
+                rows = self._seed(cursor, connection, name)
+                result.done.append(f"merged {rows} rows and tombstones of {self.source}")
+            cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])
+            if not cursor.fetchone()[0]:
+                cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+                result.done.append(f"enabled {name}")
+        return result
+
+    def _conninfo(self) -> str:
+        # a peer that is frozen or cut off must not hold the worker: it notices within half a minute
+        return psycopg2.extensions.make_dsn(
+            host=self.host, port=self.port, dbname=self.parent_object.database, user=self.user, password=self.password,
+            connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=20000)
+
+    def _create(self, cursor, name: str, owner: str, result: Result) -> None:
+        cursor.execute("SELECT subconninfo, pg_get_userbyid(subowner) FROM pg_subscription WHERE subname = %s", [name])
+        found = cursor.fetchone()
+        if found is None:
+            self._drop_stale_slot(name)
+            try:
+                cursor.execute(sql.SQL(
+                    "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
+                    " WITH (copy_data = false, origin = none, enabled = false, streaming = off, slot_name = {})").format(
+                        sql.Identifier(name), sql.Literal(self._conninfo()), sql.Identifier(NAME), sql.Literal(name)))
+            except psycopg2.errors.QueryCanceled as error:
+                raise ServiceError(f"no replication slot on {self.source} within 120 s", "a transaction that wrote before runs there still",
+                                   "end it (see pg_stat_activity there) and call again") from error
+            except psycopg2.Error as error:
+                raise ServiceError(f"cannot subscribe to {self.source}", str(error).strip().splitlines()[0],
+                                   f"is PostgreSQL at {self.host}:{self.port} up?") from error
+            result.done.append(f"subscribed to {self.source}")
+        elif found[0] != self._conninfo():
+            cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(sql.Identifier(name), sql.Literal(self._conninfo())))
+            result.done.append(f"renewed the connection of {name}")
+        if found is None or found[1] != owner:
+            cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
+
+    def _drop_stale_slot(self, name: str) -> None:
+        """Drop the slot that an interrupted call left on the peer: what it holds back was never promised to anybody."""
+        with self._peer() as peer, peer.cursor() as cursor:
+            cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [name])
+
+    def _refresh(self, cursor, name: str, result: Result) -> None:
+        """Take tables that were set up and published after the subscription was made."""
+        cursor.execute("SELECT count(*) FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
+                       " ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)"
+                       " WHERE NOT EXISTS (SELECT FROM pg_subscription_rel s JOIN pg_subscription p ON p.oid = s.srsubid"
+                       " WHERE p.subname = %s AND s.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))", [name])
+        if cursor.fetchone()[0]:
+            # only an enabled subscription can be refreshed
+            cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+            cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(sql.Identifier(name)))
+            result.done.append(f"took new tables into {name}")
+
+    def _seed(self, cursor, connection, name: str) -> int:
+        """Merge the peer's rows and tombstones: with the slot made before, nothing of the peer is missed, and an overlap is harmless.
+
+        Source: the merge is idempotent (docs/convergence.md).
+        """
+        rows = 0
+        connection.autocommit = False
+        cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0;")
+        # With an origin of its own, what is merged here is not sent on: the peers get it from where it comes from.
+        cursor.execute("SELECT CASE WHEN pg_replication_origin_oid(%s) IS NULL THEN pg_replication_origin_create(%s) END", [SEED_ORIGIN] * 2)
+        cursor.execute("SELECT pg_replication_origin_session_setup(%s)", [SEED_ORIGIN])
+        with self._peer() as peer:
+            peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            for table in replicated_tables(cursor):
+                found = shape.read(cursor, table["schema"], table["name"])
+                tombstone = [*found.key, "modified_ts", "modified_node"]
+                rows += copy(peer, cursor, sql.Identifier("unison", table["tombstone"]), tombstone)
+                rows += copy(peer, cursor, sql.Identifier(table["schema"], table["name"]), found.stored)
+        cursor.execute("SELECT pg_replication_origin_session_reset()")
+        cursor.execute("INSERT INTO unison.seeded (subscription) VALUES (%s)", [name])
+        connection.commit()
+        connection.autocommit = True
+        return rows
+
+    def _peer(self):
+        try:
+            connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed")
+        except psycopg2.OperationalError as error:
+            raise ServiceError(f"{self.source} does not answer at {self.host}:{self.port}", str(error).strip().splitlines()[0],
+                               "see that node's log") from error
+        return Closing(connection)
+
+
+class Closing:
+    """Commit and close a psycopg2 connection at the end of ``with``; psycopg2 itself leaves it open."""
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def __enter__(self):
+        return self._connection.__enter__()
+
+    def __exit__(self, *exception) -> None:
+        try:
+            self._connection.__exit__(*exception)
+        finally:
+            self._connection.close()
+
+
+def copy(peer, cursor, table: sql.Composable, columns: list[str]) -> int:
+    """Stream a table from ``peer`` into the node behind ``cursor``; returns the number of rows read."""
+    names = statements.joined(columns)
+    # COPY of a query, because COPY of a table takes no generated columns and asks for more rights
+    read_statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(names, table).as_string(peer)
+    write_statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, names).as_string(cursor)
+    read_end, write_end = os.pipe()
+    counts, failures = [], []
+
+    def read() -> None:
+        try:
+            with peer.cursor() as source, os.fdopen(write_end, "wb") as pipe:
+                source.copy_expert(read_statement, pipe)
+                counts.append(source.rowcount)
+        except Exception as error:  # handed to the caller's thread below
+            failures.append(error)
+
+    reader = threading.Thread(target=read, name="seed", daemon=True)
+    reader.start()
+    try:
+        with os.fdopen(read_end, "rb") as pipe:
+            cursor.copy_expert(write_statement, pipe)
+    finally:
+        reader.join()
+    if failures:
+        raise ServiceError("the peer's rows could not be read", str(failures[0]).strip().splitlines()[0], "call again") from failures[0]
+    return counts[0]

@@ -1,0 +1,209 @@
+"""Table: a user's table, and what makes it the same on every node."""
+
+import json
+
+from microesb import microesb
+from psycopg2 import sql
+
+from services import shape, statements
+from services.errors import ServiceError
+from services.result import Result
+from services.sequence import set_range
+from services.server import change, connect
+from services.shape import VERSION_COLUMNS, Shape
+from services.trigger import INSTALLED, code_digest
+
+
+class Table(microesb.ClassHandler):
+    """One table of the node's database, by schema and name."""
+
+    def set_up(self) -> Result:
+        """Make the table where it is missing, and install all parts of the merge.
+
+        Everything or nothing: one transaction. Repeatable: what is there is left as it is, other columns than asked for are refused.
+        """
+        result = Result()
+        node = self.parent_object
+        with change(node.database) as connection, connection.cursor() as cursor:
+            owner = node.require_prepared(cursor)
+            cursor.execute("SELECT current_user")
+            superuser = cursor.fetchone()[0]
+            # what is made belongs to the owner: the apply workers then run with its rights and no more
+            cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
+            self._create(cursor, result)
+            if not self._is_set_up(cursor):
+                self._refuse_lonely_rows(cursor)
+                self._add_version_columns(cursor, result)
+                found = shape.read(cursor, self.schema, self.name)
+                self._install(cursor, found, result)
+                self._record(cursor, found)
+            self._set_ranges(cursor, result)
+            cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(superuser)))
+        return result
+
+    def open(self) -> Result:
+        """Let writers write and readers read: the table is replicated to and from every member."""
+        result = Result()
+        with change(self.parent_object.database) as connection, connection.cursor() as cursor:
+            self._require_set_up(cursor)
+            cursor.execute("UPDATE unison.replicated_table SET is_open = true"
+                           " WHERE (schema_name, table_name) = (%s, %s) AND NOT is_open", [self.schema, self.name])
+            if cursor.rowcount:
+                table = sql.Identifier(self.schema, self.name)
+                cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_writers, unison_readers").format(sql.Identifier(self.schema)))
+                cursor.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO unison_writers").format(table))
+                cursor.execute(sql.SQL("GRANT SELECT ON {} TO unison_readers").format(table))
+                for schema, sequence in self._owned_sequences(cursor):
+                    cursor.execute(sql.SQL("GRANT USAGE ON SEQUENCE {} TO unison_writers").format(sql.Identifier(schema, sequence)))
+                result.done.append(f"opened {self.schema}.{self.name}")
+        return result
+
+    def digest(self) -> Result:
+        """Answer count and hashes of the rows, in ``buckets`` parts of the key space: ``[[bucket, count, xor, sum], ...]``."""
+        with connect(self.parent_object.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
+            found = self._require_set_up(cursor)
+            cursor.execute(sql.SQL(
+                "SELECT abs(hashtextextended(ROW({key})::text, 0) % {buckets}) AS bucket, count(*),"
+                " bit_xor(hashtextextended(ROW({columns})::text, 0))::text, sum(hashtextextended(ROW({columns})::text, 1))::text"
+                " FROM {table} GROUP BY bucket ORDER BY bucket").format(
+                    key=statements.joined(list(found.key)), columns=statements.joined(list(found.columns)),
+                    table=sql.Identifier(self.schema, self.name), buckets=sql.Literal(self.buckets)))
+            return Result(data={"buckets": [list(row) for row in cursor]})
+
+    def versions(self) -> Result:
+        """Answer key, version and hash of each row in the buckets asked for: ``{"[\\"key\\"]": [version, hash]}``, ``limit`` at most."""
+        with connect(self.parent_object.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
+            found = self._require_set_up(cursor)
+            cursor.execute(sql.SQL(
+                "SELECT json_build_array({key})::text, modified_ts::text || ' node ' || modified_node,"
+                " hashtextextended(ROW({columns})::text, 0)::text FROM {table}"
+                " WHERE abs(hashtextextended(ROW({key})::text, 0) % {buckets}) = ANY({wanted}) ORDER BY {key} LIMIT {limit}").format(
+                    key=statements.joined(list(found.key)), columns=statements.joined(list(found.columns)),
+                    table=sql.Identifier(self.schema, self.name), buckets=sql.Literal(self.buckets),
+                    wanted=sql.Literal(self.wanted), limit=sql.Literal(self.limit)))
+            return Result(data={"rows": {key: [version, mark] for key, version, mark in cursor}})
+
+    def _create(self, cursor, result: Result) -> None:
+        columns = list(self.Column)
+        cursor.execute("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL", [self.schema, self.name])
+        if cursor.fetchone()[0]:
+            self._refuse_other_columns(cursor, columns)
+            return
+        if not columns:
+            raise ServiceError(f"there is no table {self.schema}.{self.name}", "the call describes no columns", "describe them, or make it first")
+        names = [column.name for column in columns]
+        if set(VERSION_COLUMNS) & set(names):
+            raise ServiceError(f"{self.schema}.{self.name} cannot be replicated", "modified_ts and modified_node hold the version of a row",
+                               "name the column otherwise")
+        key = [column.name for column in columns if column.primary_key]
+        if not key:
+            raise ServiceError(f"{self.schema}.{self.name} cannot be replicated", "no column is of the primary key", "say which one is")
+        definitions = [column.definition(cursor) for column in columns]
+        definitions.append(sql.SQL("PRIMARY KEY ({})").format(statements.joined(key)))
+        if self.schema != "public":
+            cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
+        cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(self.schema, self.name), sql.SQL(", ").join(definitions)))
+        result.done.append(f"created table {self.schema}.{self.name}")
+
+    def _refuse_other_columns(self, cursor, columns: list) -> None:
+        cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
+                       " AND attnum > 0 AND NOT attisdropped ORDER BY attnum", [self.schema, self.name])
+        found = [row[0] for row in cursor if row[0] not in VERSION_COLUMNS]
+        asked = [column.name for column in columns]
+        if asked and asked != found:
+            raise ServiceError(f"table {self.schema}.{self.name} has other columns than asked for",
+                               f"it has {', '.join(found)}; asked for {', '.join(asked)}", "columns of a replicated table cannot be changed")
+
+    def _is_set_up(self, cursor) -> bool:
+        recorded = self._recorded(cursor)
+        if recorded is None or recorded["digest"] != code_digest():
+            return False
+        return set().union(*INSTALLED.values()) <= installed_triggers(cursor, self.schema, self.name)
+
+    def _refuse_lonely_rows(self, cursor) -> None:
+        """Rows that were here before the table was replicated reach a peer only while it joins."""
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_subscription), EXISTS (SELECT FROM unison.replicated_table"
+                       " WHERE (schema_name, table_name) = (%s, %s))", [self.schema, self.name])
+        joined, known = cursor.fetchone()
+        if joined and not known:
+            cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(self.schema, self.name)))
+            if cursor.fetchone()[0]:
+                raise ServiceError(f"{self.schema}.{self.name} has rows already", "the node has peers, which would never get these rows",
+                                   "set the empty table up, then load the rows")
+
+    def _add_version_columns(self, cursor, result: Result) -> None:
+        node = self.parent_object
+        cursor.execute(
+            "SELECT array_agg(attname || ' ' || atttypid::regtype::text ORDER BY attname) FROM pg_attribute WHERE NOT attisdropped AND attnum > 0"
+            " AND attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND attname = ANY(%s)",
+            [self.schema, self.name, list(VERSION_COLUMNS)])
+        found = cursor.fetchone()[0]
+        if found == ["modified_node smallint", "modified_ts timestamp with time zone"] and self._recorded(cursor):
+            return
+        if found:
+            raise ServiceError(f"{self.schema}.{self.name} cannot be replicated", f"it has its own {', '.join(found)}",
+                               "rename it: modified_ts and modified_node hold the version of a row")
+        cursor.execute(sql.SQL(
+            "ALTER TABLE {} ADD COLUMN modified_ts timestamptz NOT NULL DEFAULT clock_timestamp(),"
+            " ADD COLUMN modified_node smallint NOT NULL DEFAULT {}").format(sql.Identifier(self.schema, self.name), sql.Literal(node.index)))
+        result.done.append(f"added the version columns to {self.schema}.{self.name}")
+
+    def _install(self, cursor, found: Shape, result: Result) -> None:
+        parts = found.parts(self.parent_object.index)
+        cursor.execute(statements.render("companions", cursor, **parts["names"]))
+        for trigger in self.Trigger:
+            trigger.install(cursor, parts)
+        # the copy of a joining node reads rows and tombstones as the replicator
+        cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_replicators").format(sql.Identifier(self.schema)))
+        cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))
+        result.done.append(f"installed the merge on {self.schema}.{self.name}")
+
+    def _record(self, cursor, found: Shape) -> None:
+        described = {"columns": [column.description() for column in self.Column]}
+        cursor.execute(
+            "INSERT INTO unison.replicated_table AS r (schema_name, table_name, image_name, tombstone_name, key_columns, all_columns,"
+            " description, digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (schema_name, table_name) DO UPDATE"
+            " SET key_columns = excluded.key_columns, all_columns = excluded.all_columns, digest = excluded.digest",
+            [self.schema, self.name, found.companion("image"), found.companion("tombstone"), list(found.key), list(found.columns),
+             json.dumps(described), code_digest()])
+
+    def _set_ranges(self, cursor, result: Result) -> None:
+        asked = {sequence.column for sequence in self.Sequence}
+        cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
+                       " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(format('%%I.%%I', %s::text, %s::text), attname)"
+                       " IS NOT NULL", [self.schema, self.name] * 2)
+        for column in sorted({row[0] for row in cursor} | asked):
+            set_range(cursor, (self.schema, self.name), column, self.parent_object.index, result)
+
+    def _owned_sequences(self, cursor) -> list[tuple[str, str]]:
+        cursor.execute("SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                       " JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')"
+                       " WHERE c.relkind = 'S' AND d.refobjid = to_regclass(format('%%I.%%I', %s::text, %s::text))", [self.schema, self.name])
+        return cursor.fetchall()
+
+    def _recorded(self, cursor) -> dict | None:
+        return next((row for row in replicated_tables(cursor) if (row["schema"], row["name"]) == (self.schema, self.name)), None)
+
+    def _require_set_up(self, cursor) -> Shape:
+        self.parent_object.require_prepared(cursor)
+        if self._recorded(cursor) is None:
+            raise ServiceError(f"{self.schema}.{self.name} is not replicated on this node", "it was never set up", "call table.setup first")
+        return shape.read(cursor, self.schema, self.name)
+
+
+def replicated_tables(cursor) -> list[dict]:
+    """List what ``table.setup`` recorded on this node, in the order of the names."""
+    cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open"
+                   " FROM unison.replicated_table ORDER BY schema_name, table_name")
+    return [dict(zip(("schema", "name", "image", "tombstone", "description", "digest", "open"), row, strict=True)) for row in cursor]
+
+
+def installed_triggers(cursor, schema: str, table: str) -> set[tuple[str, str, str]]:
+    """List the triggers of a replicated table and its companions as :data:`services.trigger.INSTALLED` has them."""
+    cursor.execute(
+        "SELECT CASE WHEN n.nspname <> 'unison' THEN 'row' WHEN c.relname = r.image_name THEN 'image' ELSE 'tombstone' END, t.tgname, t.tgenabled"
+        " FROM unison.replicated_table r"
+        " JOIN pg_class c ON c.relname IN (r.table_name, r.image_name, r.tombstone_name)"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = CASE WHEN c.relname = r.table_name THEN r.schema_name ELSE 'unison' END"
+        " JOIN pg_trigger t ON t.tgrelid = c.oid AND NOT t.tgisinternal WHERE (r.schema_name, r.table_name) = (%s, %s)", [schema, table])
+    return set(cursor.fetchall())

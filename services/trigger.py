@@ -1,0 +1,34 @@
+"""Trigger: one part of the merge on a table, its function and the trigger or triggers that call it."""
+
+import hashlib
+
+from microesb import microesb
+
+from services import statements
+
+# What pg_trigger holds when a part is installed: (on which of the three tables, trigger name, tgenabled); 'O' fires for writers, 'R' for
+# apply workers. Each part is the file of the same name in sql/.
+INSTALLED = {
+    "stamp_insert": {("row", "zzz_unison_stamp_insert", "O")},
+    "stamp_update": {("row", "zzz_unison_stamp_update", "O")},
+    "outlive": {("row", "zzz_unison_outlive", "O")},
+    "image": {("row", "zzz_unison_image", "O")},
+    "bury": {("row", "zzz_unison_bury", "O")},
+    "truncate": {("row", "zzz_unison_truncate", "O")},
+    "merge": {("row", "zzz_unison_merge", "R"), ("image", "zzz_unison_merge", "R")},
+    "merge_tombstone": {("tombstone", "zzz_unison_merge", "R")},
+}
+
+
+def code_digest() -> str:
+    """Name the version of the merge that this program carries: other text, other digest."""
+    texts = [statements.text(name) for name in ("companions", "sweep", *INSTALLED)]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+class Trigger(microesb.MultiClassHandler):
+    """One part of the merge, by name."""
+
+    def install(self, cursor, parts: dict) -> None:
+        """Make or replace the part's function and triggers; ``parts`` are the table's names as SQL."""
+        cursor.execute(statements.render(self.name, cursor, function=parts["functions"][self.name], **parts["names"]))
