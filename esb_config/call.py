@@ -7,11 +7,11 @@ root's ``execute`` is called, and the answer is taken from the root.
 
 from typing import Any
 
-from microesb import microesb
-
-import services  # noqa: F401  (imports microesb in the only order that works)
 from esb_config.definition import ClassNode, Service
 from esb_config.document import check
+
+# from there, because that package imports it in the only order that works
+from services import microesb
 
 
 def execute(call: Any) -> dict[str, Any]:

@@ -8,4 +8,6 @@ import os
 
 os.environ.setdefault("esbconfig", "esb_config")
 
-import microesb.microesb  # noqa: E402, F401
+from microesb import microesb  # noqa: E402
+
+__all__ = ["microesb"]
