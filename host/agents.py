@@ -29,6 +29,10 @@ class Agents:
                                     timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=5.0, pool=None),
                                     limits=httpx.Limits(max_connections=None))
 
+    def close(self) -> None:
+        """Close the connections to the agents."""
+        self._client.close()
+
     def call(self, node: NodeSpec, service_id: str, **children: Any) -> dict[str, Any]:
         """Call a service on a node, with ``children`` below its Node; returns what the service answers.
 

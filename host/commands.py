@@ -35,9 +35,9 @@ class Call:
     config_path: Path
     runtime: str
 
-    def site(self) -> Site:
-        """Open the site of a cluster that was made."""
-        return Site.of(self.configuration, self.runtime)
+    def site(self, *, make: bool = False) -> Site:
+        """Open the site of a cluster that was made, or with ``make`` may be."""
+        return Site.of(self.configuration, self.runtime, make=make)
 
 
 def main_job(call: Call) -> None:
@@ -51,7 +51,7 @@ def up(call: Call) -> None:
     """Start or finish the cluster."""
     progress, began = Progress(), time.monotonic()
     with only_orchestrator(cluster_directory(call.configuration.id)):
-        site = Site.of(call.configuration, call.runtime, make=True)
+        site = call.site(make=True)
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
         cluster = bring_up(site, progress)
     report.table(site, cluster)
@@ -66,7 +66,7 @@ def down(call: Call, purge: bool) -> None:
         return
     progress = Progress()
     with only_orchestrator(directory):
-        site = Site.of(call.configuration, call.runtime, make=True)
+        site = call.site(make=True)
         nodes = [site.any_spec(name) for name in site.runtime.nodes()]
         with progress.step(f"stop {', '.join(node.name for node in nodes) or 'nothing'}"), ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
             list(pool.map(site.runtime.stop, nodes))

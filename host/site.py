@@ -40,6 +40,12 @@ class Site:
         runtime = runtime_class(configuration, directory, known)
         return cls(configuration, directory, known, runtime, Agents(configuration, known.token, runtime.address))
 
+    def __enter__(self) -> "Site":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.agents.close()
+
     def spec(self, name: str) -> NodeSpec:
         """Return a configured node; UsageError when there is none of the name."""
         return self.configuration.node(name)

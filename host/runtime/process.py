@@ -33,6 +33,8 @@ class ProcessRuntime:
         self._configuration = configuration
         self._directory = directory
         self._credentials = credentials
+        # kept, because an agent may outlive us, and one that we see end must be waited for
+        self._started: dict[str, subprocess.Popen] = {}
 
     def address(self, node: NodeSpec) -> str:
         """Return where the node's agent and PostgreSQL listen."""
@@ -63,8 +65,9 @@ class ProcessRuntime:
         # What of our environment could change what the agent or PostgreSQL does, stays behind.
         environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
         with open(folder / "agent.err", "wb") as errors:
-            subprocess.Popen([sys.executable, "-m", "container.agent", folder / "agent.json"], stdin=subprocess.DEVNULL, stdout=errors,
-                             stderr=errors, cwd=PROJECT, env=environment, start_new_session=True)
+            self._started[node.name] = subprocess.Popen(
+                [sys.executable, "-m", "container.agent", folder / "agent.json"], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                cwd=PROJECT, env=environment, start_new_session=True)
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the agent's last words when it has ended."""
@@ -86,6 +89,8 @@ class ProcessRuntime:
                     raise OrchestratorError(f"the agent of {node.name} does not end", f"process {pid}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
                                             f"see {folder / 'agent.log'}, then kill -9 {pid}")
                 time.sleep(0.02)
+            if node.name in self._started:
+                self._started.pop(node.name).wait(STOP_TIMEOUT_S)
         # an agent that was killed leaves its PostgreSQL behind
         if (folder / "data" / "postmaster.pid").exists():
             done = subprocess.run([sys.executable, "-m", "container.agent", folder / "agent.json", "stop"], cwd=PROJECT, capture_output=True, text=True)
