@@ -74,7 +74,7 @@ def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None,
         return "disabled"
     if source.node.process != "running" or source.node.problem:
         return "source down"
-    if sender is None:
+    if sender is None or sender["wal_status"] == "lost":
         return "slot lost"
     if not subscription["worker"]:
         return "worker down"

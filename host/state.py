@@ -51,7 +51,7 @@ class NodeState:
 class LinkState:
     """Replication from ``source`` to ``target``; ``streaming`` is the healthy state.
 
-    missing, unseeded, incomplete (lacks a table) and disabled are mended by subscribing again; the others by waiting.
+    missing, unseeded, incomplete (lacks a table), disabled and "slot lost" are mended by subscribing again; the others by waiting.
     """
 
     source: str
@@ -61,7 +61,7 @@ class LinkState:
     errors: int = field(default=0, compare=False)
 
 
-TO_SUBSCRIBE = {"missing", "unseeded", "incomplete", "disabled"}
+TO_SUBSCRIBE = {"missing", "unseeded", "incomplete", "disabled", "slot lost"}
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def describe_subscriptions(cursor) -> list[dict]:
         "   ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)"
         "   WHERE NOT EXISTS (SELECT FROM pg_subscription_rel l WHERE l.srsubid = s.oid"
         "     AND l.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))) = 0 AS complete"
-        " FROM pg_subscription s LEFT JOIN unison.seeded d ON d.subscription = s.subname"
+        " FROM pg_subscription s LEFT JOIN unison.seeded d ON d.subscription = s.oid"
         " LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL"
         " LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid"
         " WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.subname LIKE %s ORDER BY 1", [r"unison\_%"])

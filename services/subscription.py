@@ -46,7 +46,7 @@ class Subscription(microesb.ClassHandler):
             owner = node.require_prepared(cursor)
             self._create(cursor, name, owner, result)
             self._refresh(cursor, name, result)
-            cursor.execute("SELECT EXISTS (SELECT FROM unison.seeded WHERE subscription = %s)", [name])
+            cursor.execute("SELECT EXISTS (SELECT FROM unison.seeded JOIN pg_subscription s ON s.oid = subscription WHERE s.subname = %s)", [name])
             if not cursor.fetchone()[0]:
                 rows = self._seed(cursor, connection, name)
                 result.done.append(f"merged {rows} rows and tombstones of {self.source}")
@@ -65,19 +65,14 @@ class Subscription(microesb.ClassHandler):
     def _create(self, cursor, name: str, owner: str, result: Result) -> None:
         cursor.execute("SELECT subconninfo, pg_get_userbyid(subowner) FROM pg_subscription WHERE subname = %s", [name])
         found = cursor.fetchone()
+        if found is not None and not self._slot_exists(name):
+            # without its slot a subscription has lost changes: made anew, it merges all that the peer holds
+            for statement in ("ALTER SUBSCRIPTION {} DISABLE", "ALTER SUBSCRIPTION {} SET (slot_name = NONE)", "DROP SUBSCRIPTION {}"):
+                cursor.execute(sql.SQL(statement).format(sql.Identifier(name)))
+            result.done.append(f"dropped {name}, whose replication slot was lost")
+            found = None
         if found is None:
-            self._drop_stale_slot(name)
-            try:
-                cursor.execute(sql.SQL(
-                    "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
-                    " WITH (copy_data = false, origin = none, enabled = false, streaming = off, slot_name = {})").format(
-                        sql.Identifier(name), sql.Literal(self._conninfo()), sql.Identifier(NAME), sql.Literal(name)))
-            except psycopg2.errors.QueryCanceled as error:
-                raise ServiceError(f"no replication slot on {self.source} within 120 s", "a transaction that wrote before runs there still",
-                                   "end it (see pg_stat_activity there) and call again") from error
-            except psycopg2.Error as error:
-                raise ServiceError(f"cannot subscribe to {self.source}", str(error).strip().splitlines()[0],
-                                   f"is PostgreSQL at {self.host}:{self.port} up?") from error
+            self._create_with_slot(cursor, name)
             result.done.append(f"subscribed to {self.source}")
         elif found[0] != self._conninfo():
             cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(sql.Identifier(name), sql.Literal(self._conninfo())))
@@ -85,10 +80,36 @@ class Subscription(microesb.ClassHandler):
         if found is None or found[1] != owner:
             cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
 
-    def _drop_stale_slot(self, name: str) -> None:
-        """Drop the slot that an interrupted call left on the peer: what it holds back was never promised to anybody."""
+    def _create_with_slot(self, cursor, name: str) -> None:
+        statement = sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
+                            " WITH (copy_data = false, origin = none, enabled = false, streaming = off, slot_name = {})").format(
+                                sql.Identifier(name), sql.Literal(self._conninfo()), sql.Identifier(NAME), sql.Literal(name))
+        try:
+            try:
+                cursor.execute(statement)
+            except psycopg2.errors.QueryCanceled:
+                raise
+            except psycopg2.Error:
+                if not self._drop_stale_slot(name):
+                    raise
+                cursor.execute(statement)
+        except psycopg2.errors.QueryCanceled as error:
+            raise ServiceError(f"no replication slot on {self.source} within 120 s", "a transaction that wrote before runs there still",
+                               "end it (see pg_stat_activity there) and call again") from error
+        except psycopg2.Error as error:
+            raise ServiceError(f"cannot subscribe to {self.source}", str(error).strip().splitlines()[0],
+                               f"is PostgreSQL at {self.host}:{self.port} up?") from error
+
+    def _slot_exists(self, name: str) -> bool:
+        with self._peer() as peer, peer.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s AND wal_status <> 'lost')", [name])
+            return cursor.fetchone()[0]
+
+    def _drop_stale_slot(self, name: str) -> bool:
+        """Drop the slot that an interrupted call left on the peer, if it did: what it holds back was never promised to anybody."""
         with self._peer() as peer, peer.cursor() as cursor:
             cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [name])
+            return bool(cursor.rowcount)
 
     def _refresh(self, cursor, name: str, result: Result) -> None:
         """Take tables that were set up and published after the subscription was made."""
@@ -121,7 +142,8 @@ class Subscription(microesb.ClassHandler):
                 rows += copy(peer, cursor, sql.Identifier("unison", table["tombstone"]), tombstone)
                 rows += copy(peer, cursor, sql.Identifier(table["schema"], table["name"]), found.stored)
         cursor.execute("SELECT pg_replication_origin_session_reset()")
-        cursor.execute("INSERT INTO unison.seeded (subscription) VALUES (%s)", [name])
+        cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
+        cursor.execute("INSERT INTO unison.seeded (subscription) SELECT oid FROM pg_subscription WHERE subname = %s", [name])
         connection.commit()
         connection.autocommit = True
         return rows

@@ -63,7 +63,7 @@ class ProcessRuntime:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._write_configuration(node, folder)
         # What of our environment could change what the agent or PostgreSQL does, stays behind.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8"}
         with open(folder / "agent.err", "wb") as errors:
             self._started[node.name] = subprocess.Popen(
                 [sys.executable, "-m", "container.agent", folder / "agent.json"], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,

@@ -27,9 +27,10 @@ CREATE TABLE IF NOT EXISTS unison.replicated_table (
     PRIMARY KEY (schema_name, table_name)
 );
 
--- The subscriptions whose source's rows and tombstones of before the slot have been merged.
+-- The subscriptions whose source's rows and tombstones of before the slot have been merged. By oid: a subscription of the same name that is
+-- made again has another slot, and between the two slots changes were lost.
 CREATE TABLE IF NOT EXISTS unison.seeded (
-    subscription text PRIMARY KEY,
+    subscription oid PRIMARY KEY,
     seeded_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
