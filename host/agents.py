@@ -96,8 +96,8 @@ class Agents:
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
         if response.status_code == 401:
-            raise OrchestratorError(f"the agent of {node.name} refuses our credentials", f"{self._url(node)} answers 401",
-                                    "it was started with another token: run down, then up")
+            raise OrchestratorError(f"the agent at {self._url(node)} refuses our token", "it belongs to another cluster of the same name, kept in"
+                                    " another directory", "stop that one where it was started, or give this one another id and subnet")
         if response.status_code != 200:
             raise OrchestratorError(f"{node.name} answers HTTP {response.status_code}", response.text[:200], f"python3 orchestrator.py logs {node.name}")
         return response.json()
