@@ -31,7 +31,7 @@ A_NAME = "a name of 1 to 63 bytes without NUL"
 A_COLUMN_NAME = f"{A_NAME}, not modified_ts or modified_node, which hold the row's version"
 A_ROLE_NAME = (
     "a role name of 1 to 31 characters a-z, 0-9 and _, not beginning with a digit or pg_, "
-    "and none of postgres, public and none"
+    "and none of postgres, public, none and the groups unison_writers, unison_readers and unison_replicators"
 )
 AN_ID = "an id of 1 to 32 characters a-z, 0-9 and -, beginning with a letter"
 A_NODE_NAME = "a node name of 1 to 16 characters a-z and 0-9, beginning with a letter"
@@ -332,7 +332,12 @@ def test_a_node_without_an_address_is_refused(load_changed):
      f'{AT_CONFIG}.postgresql.work_mem: expected {ONE_LINE}, found "4MB\\n"'),
     ((*CONFIG, "postgresql"), {"work_mem": None}, f"{AT_CONFIG}.postgresql.work_mem: expected {ONE_LINE}, found null"),
     ((*CONFIG, "postgresql"), {"work mem": 1},
-     f'{AT_CONFIG}.postgresql["work mem"]: expected the name of a PostgreSQL setting in lower case, found "work mem"'),
+     f'{AT_CONFIG}.postgresql["work mem"]: expected the name of a PostgreSQL setting in lower case,'
+     ' and none that the agent sets from the configuration, found "work mem"'),
+    ((*CONFIG, "postgresql"), {"wal_level": "replica"},
+     f'{AT_CONFIG}.postgresql.wal_level: expected the name of a PostgreSQL setting in lower case,'
+     ' and none that the agent sets from the configuration, found "wal_level"'),
+    ((*CONFIG, "roles", 5, "name"), "unison_writers", f'{AT_CONFIG}.roles[5].name: expected {A_ROLE_NAME}, found "unison_writers"'),
     ((*CONFIG, "passwords"), {"file": ""}, f'{AT_CONFIG}.passwords.file: expected the path of a file, found ""'),
     (("system",), 1, "$.system: expected an object with id, config and networks, found 1"),
 ])
