@@ -93,7 +93,8 @@ class Balancer:
                 if connection is not None:
                     connection.close()
         self._pools.clear()
-        for name, value in self._environment.items():
+        while self._environment:
+            name, value = self._environment.popitem()
             if value is None:
                 os.environ.pop(name, None)
             else:

@@ -14,10 +14,14 @@ def lsn(text: str) -> int:
 
 
 class Barrier:
-    """Take every node's WAL position now; :meth:`wait` until each peer has confirmed to have applied it."""
+    """Take every node's WAL position now; :meth:`wait` until each peer has confirmed to have applied it.
 
-    def __init__(self, site: Site):
+    ``without`` are links (source, target) that are not waited for.
+    """
+
+    def __init__(self, site: Site, without: frozenset[tuple[str, str]] = frozenset()):
         self._site = site
+        self._without = without
         self._names = [node.name for node in site.configuration.nodes]
         self._positions = {name: lsn(look["position"]) for name, look in self._look().items()}
 
@@ -25,7 +29,7 @@ class Barrier:
         """Return None when the barrier is passed, or else who has not confirmed what yet."""
         for source, look in self._look().items():
             for target in self._names:
-                if target == source:
+                if target == source or (source, target) in self._without:
                     continue
                 confirmed = look["confirmed"].get(target)
                 if confirmed is None:

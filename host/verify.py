@@ -1,7 +1,7 @@
 """Are the rows the same on every node? Count and hashes first, then the keys that differ."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from host.barrier import Barrier
 from host.config import Table
 from host.errors import NotConverged
 from host.site import Site
+from host.state import LinkState
 
 BUCKETS = 1024
 KEYS_SHOWN = 10
@@ -24,34 +25,39 @@ class Verified:
     rows: int
 
 
-def verify(site: Site) -> list[Verified]:
-    """Compare each table on all nodes; NotConverged with the keys that differ and what each node holds."""
+def verify(site: Site, broken: Sequence[LinkState] = ()) -> list[Verified]:
+    """Compare each table on all nodes; NotConverged with the keys that differ and what each node holds.
+
+    ``broken`` links carry nothing now, so nothing is waited for there; what they hold back shows as a difference.
+    """
     deadline = time.monotonic() + SETTLE_S
     found = []
+    without = frozenset((link.source, link.target) for link in broken)
     for table in site.configuration.tables:
-        differing, rows = _differing_buckets(site, table)
+        differing, rows = _differing_buckets(site, table, without)
         previous: dict[str, dict] = {}
         while differing:
             current = _differing_keys(site, table, differing)
             # what is the same difference twice in a row, with a barrier and a sweep between, does not go away
             lasting = {key: versions for key, versions in current.items() if previous.get(key) == versions}
             if lasting and (time.monotonic() > deadline or len(lasting) == len(current)):
-                raise NotConverged(f"the nodes hold different rows of {table.schema}.{table.name}", _shown(lasting),
-                                   "see docs/convergence.md; python3 orchestrator.py status shows the links")
+                links = "".join(f"\n        {link.source} to {link.target} is {link.state}" for link in broken)
+                raise NotConverged(f"the nodes hold different rows of {table.schema}.{table.name}", _shown(lasting) + links,
+                                   "python3 orchestrator.py up mends links" if broken else "see docs/convergence.md; please report it")
             previous = current
-            differing, rows = _differing_buckets(site, table)
+            differing, rows = _differing_buckets(site, table, without)
         found.append(Verified(f"{table.schema}.{table.name}", rows))
     return found
 
 
-def _settle(site: Site) -> None:
+def _settle(site: Site, without: frozenset[tuple[str, str]]) -> None:
     """Pass a barrier, then sweep: only then are the nodes comparable."""
-    Barrier(site).wait()
+    Barrier(site, without).wait()
     _everywhere(site, lambda name: site.call(name, "node.sweep"))
 
 
-def _differing_buckets(site: Site, table: Table) -> tuple[list[int], int]:
-    _settle(site)
+def _differing_buckets(site: Site, table: Table, without: frozenset[tuple[str, str]]) -> tuple[list[int], int]:
+    _settle(site, without)
     answers = _everywhere(site, lambda name: site.call(name, "table.digest", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS})["buckets"])
     digests = [{bucket: marks for bucket, *marks in answer} for answer in answers.values()]

@@ -4,12 +4,16 @@
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-    UPDATE {table} AS t SET modified_node = t.modified_node
-    FROM new_rows AS n
-    WHERE ({t_key}) = ({n_key})
-      AND EXISTS (SELECT FROM {tombstone} AS d
-                  WHERE ({d_key}) = ({n_key})
-                    AND (d.modified_ts, d.modified_node) >= (n.modified_ts, n.modified_node));
+    -- asked first, because even an UPDATE of no row would fire the statement triggers of UPDATE
+    IF EXISTS (SELECT FROM new_rows AS n JOIN {tombstone} AS d ON ({d_key}) = ({n_key})
+               WHERE (d.modified_ts, d.modified_node) >= (n.modified_ts, n.modified_node)) THEN
+        UPDATE {table} AS t SET modified_node = t.modified_node
+        FROM new_rows AS n
+        WHERE ({t_key}) = ({n_key})
+          AND EXISTS (SELECT FROM {tombstone} AS d
+                      WHERE ({d_key}) = ({n_key})
+                        AND (d.modified_ts, d.modified_node) >= (n.modified_ts, n.modified_node));
+    END IF;
     RETURN NULL;
 END
 $body$;
