@@ -1,49 +1,127 @@
 #!/usr/bin/env python3
 """Fight over rows from all nodes, with UPDATE and DELETE, then check that every node ends with the last of the competing values."""
 
-import itertools
 import random
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from byhand.commandline import main
 from byhand.fight import Fight
-from byhand.history import fault
+from byhand.history import History, fault
 from byhand.run import Row, Run, require, shown, side_by_side
 
 from host.balance import Balancer
+from host.barrier import Barrier
+from host.config import Group
 from host.verify import verify
 
 SECONDS = 3.0
 THREADS = 3
-CONTESTED = 5
-DOOMED = 40
-QUIET = 20
+# How many rows: those that all update to the end; those that are deleted, too, one after another; those that meet one transaction only.
+CONTESTED, DOOMED, QUIET = 5, 40, 20
+# The part of the changes of a doomed row that are deletions.
+DELETES = 0.2
 KEYS_SHOWN = 5
 
 
 def test(run: Run) -> None:
-    """Fight over a few rows from all nodes, with UPDATE and DELETE; every node must end with the last of the competing values."""
+    """Fight over rows from all nodes, with UPDATE and DELETE; every node must then hold the last of the competing values."""
     groups, seed = run.groups("writer"), random.randrange(2**32)
     explicit = next((group for group in groups if not group.autocommit), None)
-    require(explicit, "this test needs a group of writers without autocommit", "the configuration has none", 'set "autocommit": false for one')
-    run.report.say(f"update: {', '.join(group.name for group in groups)} fight over the same rows from all nodes, {THREADS} threads each, for {SECONDS:.0f} s;"
+    require(explicit, "this test needs writers without autocommit", "no group of writers has \"autocommit\": false", "see sysconfig.json")
+    run.report.say(f"update: {', '.join(group.name for group in groups)} change and delete the same rows at once, {THREADS} threads each, for {SECONDS:.0f} s;"
                    f" every node must then hold the last values\nrun {run.id}, seed {seed}")
     with Balancer(run.site, [group.name for group in groups]) as balancer:
         fight = Fight(run, balancer)
-        contested, doomed, twice = ([fight.insert(groups[0], kind) for _ in range(count)]
-                                    for kind, count in (("contested", CONTESTED), ("doomed", DOOMED), ("twice", QUIET)))
-        run.await_barrier()
+        contested, doomed, twice = ([fight.insert(groups[0], "new") for _ in range(count)] for count in (CONTESTED, DOOMED, QUIET))
+        Barrier(run.site).wait(run.timeout_s)
         until = time.monotonic() + SECONDS
-        fighters = [Fighter(fight, group, contested, doomed, until, seed + number) for number, group in enumerate(groups * THREADS)]
-        inserted: list[int] = []
-        tasks = [fighter.update for fighter in fighters] + [fighters[0].delete]
-        tasks.append(lambda: inserted.extend(in_one_transaction(fight, explicit, twice, until)))
-        side_by_side(lambda task: task(), tasks)
-    run.report.spread(fight.spread)
+        fighters = [(group, random.Random(seed + number)) for number, group in enumerate(groups * THREADS)]
+        tasks = [lambda fighter=fighter: compete(fight, *fighter, contested, doomed, until) for fighter in fighters]
+        *_, updated = side_by_side(lambda task: task(), [*tasks, lambda: in_one_transaction(fight, explicit, twice)])
+    run.report.spread(fight.spread, counted="transactions")
     run.await_barrier()
     run.sweep()
+    rows = check_same(run)
+    check_fight(run, fight.history, contested, rows)
+    check_last(fight.history, twice + updated, rows)
+    run.report.checked(f"{len(twice)} rows updated twice in one transaction hold the second value")
+    run.report.checked(f"{len(updated)} rows inserted and updated in one transaction hold the updated value")
+    check_doomed(run, fight.history, doomed, rows)
+    for verified in verify(run.site):
+        run.report.checked(f"{verified.table}: all {verified.rows} rows are the same")
+
+
+def compete(fight: Fight, group: Group, choice: random.Random, contested: list[int], doomed: list[int], until: float) -> None:
+    """Change contested rows until the very end, and the doomed row whose turn it is: all threads meet at the same one."""
+    number = 0
+    while (left_s := until - time.monotonic()) > 0:
+        number += 1
+        turn = doomed[int((1 - left_s / SECONDS) * len(doomed))]
+        key = choice.choice([*contested, *[turn] * len(contested)])
+        value = f"{group.name} {choice.randrange(10**6)} {number}"
+        if key == turn and choice.random() < DELETES:
+            fight.delete(group, key)
+        elif group.autocommit:
+            fight.update(group, key, value)
+        else:
+            fight.update(group, key, f"{value} first", f"{value} second")
+
+
+def in_one_transaction(fight: Fight, group: Group, twice: list[int]) -> list[int]:
+    """Update rows twice in one transaction, insert and update others in one; returns the keys of the latter."""
+    inserted = []
+    for key in twice:
+        fight.update(group, key, "first", "second")
+        inserted.append(fight.insert(group, "inserted", "updated"))
+    return inserted
+
+
+def check_same(run: Run) -> dict[int, Row]:
+    """Every node must hold the same rows of this run; returns them."""
+    held = run.held()
+    keys = sorted(set().union(*held.values()))
+    differing = [key for key in keys if len({rows.get(key) for rows in held.values()}) > 1]
+    lines = [f"id {key}: " + "; ".join(f"{node} {shown(rows.get(key))}" for node, rows in held.items()) for key in differing[:KEYS_SHOWN]]
+    require(not differing, "the nodes hold different rows of this run", "\n        ".join([f"{len(differing)} of {len(keys)} keys differ", *lines]))
+    run.report.checked(f"the {len(keys)} rows of this run are the same on {', '.join(run.nodes)}")
+    return held[run.nodes[0]]
+
+
+def check_last(history: History, keys: list[int], rows: dict[int, Row]) -> None:
+    """Each row must be what the operations on it demand."""
+    faults = {key: found for key, operations in history.of(set(keys)).items() if (found := fault(operations, rows.get(key)))}
+    lines = [f"id {key} {found}" for key, found in list(faults.items())[:KEYS_SHOWN]]
+    require(not faults, "rows are not what was written last", "\n        ".join([f"{len(faults)} of {len(keys)} keys", *lines]))
+
+
+def check_fight(run: Run, history: History, contested: list[int], rows: dict[int, Row]) -> None:
+    """The fight must have been one: every node changed contested rows, and each of these was changed from several nodes."""
+    counts = ", ".join(f"{history.count(outcome)} {outcome}" for outcome in ("ok", "missed", "failed", "unknown"))
+    run.report.checked(f"{len(history.operations)} transactions: {counts}")
+    check_last(history, contested, rows)
+    versions = 0
+    for key, operations in history.of(set(contested)).items():
+        nodes = {operation.node for operation in operations if operation.version}
+        require(len(nodes) >= min(2, len(run.nodes)), "a contested row was not contested", f"id {key} was changed on {', '.join(nodes)} only")
+        require(not any(operation.outcome == "missed" for operation in operations), "a contested row was missing for a while", f"id {key}")
+        versions += sum(operation.version is not None for operation in operations)
+    run.report.checked(f"{len(contested)} contested rows: each holds the last of its versions, of {versions} in all")
+
+
+def check_doomed(run: Run, history: History, doomed: list[int], rows: dict[int, Row]) -> None:
+    """A row that was deleted while others updated it is gone, or holds the last update."""
+    check_last(history, doomed, rows)
+    deletions = [operation.key for operation in history.operations if operation.value is None and operation.outcome == "ok"]
+    require(deletions, "no row was deleted", f"{history.count('failed')} transactions failed")
+    deleted = set(deletions)
+    stayed = len(deleted & set(rows))
+    run.report.checked(f"{len(deleted)} of {len(doomed)} rows were deleted, {len(deletions)} times in all, while others updated them:"
+                       f" {len(deleted) - stayed} are gone, {stayed} hold their last version")
+
+
+if __name__ == "__main__":
+    sys.exit(main(test))

@@ -1,6 +1,7 @@
 """The command line of the three tests: --config, --runtime, --timeout; exit status 0 it holds, 1 it does not, 2 wrong usage."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def main(test: Callable[[Run], None]) -> int:
         return _failed(OrchestratorError("a statement failed", str(error).strip(), "python3 orchestrator.py status shows nodes and links"))
     except (click.Abort, KeyboardInterrupt):
         return _failed(OrchestratorError("interrupted", "the rows written so far stay", "call it again: each run has rows of its own"))
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return _failed(OrchestratorError(f"a fault of pgunison: {type(error).__name__}: {error}".splitlines()[0],
+                                         f"{Path(place.filename).name}, line {place.lineno}", "please report it"))
 
 
 def command(test: Callable[[Run], None]) -> click.Command:

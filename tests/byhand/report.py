@@ -20,12 +20,12 @@ class Report:
         """Print what was checked and holds."""
         self._console.print(f"  {sentence}", markup=False)
 
-    def spread(self, spread: Spread) -> None:
-        """Print how many statements each group had on each node, and how long they took."""
+    def spread(self, spread: Spread, counted: str = "statements") -> None:
+        """Print how many statements, or what else was counted, each group had on each node, and how long they took."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("group", "node"):
             table.add_column(name)
-        for name in ("statements", "median ms", "p99 ms"):
+        for name in (counted, "median ms", "p99 ms"):
             table.add_column(name, justify="right")
         for line in spread.lines():
             table.add_row(line.group, line.node, str(line.statements), f"{line.median_ms:.1f}", f"{line.p99_ms:.1f}")

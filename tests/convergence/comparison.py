@@ -134,7 +134,7 @@ def arrived(cluster, source: str, target: str, timeout_s: float = 30.0) -> None:
     mark = _mark(cluster, source)
 
     def missing() -> str | None:
-        return None if cluster.query(target, "SELECT FROM mark WHERE id = %s", [mark]) else errors(cluster, target)
+        return None if cluster.query(target, "SELECT 1 FROM mark WHERE id = %s", [mark]) else errors(cluster, target)
 
     wait_until(missing, f"{target} has what {source} has", timeout_s)
 

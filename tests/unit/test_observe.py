@@ -1,0 +1,125 @@
+"""host/observe.py: what the two ends of a link say, in one word."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from host.agents import AgentUnreachable
+from host.config import load
+from host.errors import OrchestratorError
+from host.observe import observe
+from host.state import TO_SUBSCRIBE
+
+CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
+GOOD = {"seeded": True, "complete": True, "enabled": True, "worker": True, "errors": 0}
+SENDER = {"state": "streaming", "lag_bytes": 8, "wal_status": "reserved"}
+
+
+class Fakes:
+    """A runtime and its agents: three nodes, of which each answers what is in ``answers``."""
+
+    def __init__(self):
+        self.states = {f"node{k}": "running" for k in (1, 2, 3)}
+        self.problems = dict.fromkeys(self.states)
+        self.answers = {name: self.answer(name) for name in self.states}
+        self.runtime = SimpleNamespace(nodes=lambda: list(self.states), state=lambda spec: self.states[spec.name])
+
+    def answer(self, name: str) -> dict:
+        peers = [peer for peer in self.states if peer != name]
+        return {"prepared": True, "serving": True, "roles": ["writer1", "stranger"], "tables": [], "server_version": "18.1",
+                "subscriptions": [GOOD | {"source": peer} for peer in peers], "senders": [SENDER | {"target": peer} for peer in peers]}
+
+    def problem(self, spec):
+        if isinstance(self.problems[spec.name], Exception):
+            raise self.problems[spec.name]
+        return self.problems[spec.name]
+
+    def call(self, spec, service_id):
+        assert service_id == "node.describe"
+        return self.answers[spec.name]
+
+    def look(self):
+        return observe(CONFIGURATION, self.runtime, self)
+
+    def link(self) -> str:
+        return self.look().link("node1", "node2").state
+
+    def end(self, **changes) -> str:
+        """Change what node2 says of its subscription to node1; returns the link's state."""
+        self.answers["node2"]["subscriptions"][0] |= changes
+        return self.link()
+
+    def start(self, **changes) -> str:
+        """Change what node1 says of its slot for node2; returns the link's state."""
+        self.answers["node1"]["senders"][0] |= changes
+        return self.link()
+
+
+@pytest.fixture
+def fakes():
+    return Fakes()
+
+
+def test_all_is_well(fakes):
+    look = fakes.look()
+    assert {node.state for node in look.nodes} == {"ready"}
+    assert {link.state for link in look.links} == {"streaming"} and len(look.links) == 6
+    assert look.link("node1", "node2").lag_bytes == 8
+    assert look.nodes[0].roles == ("writer1",)
+
+
+@pytest.mark.parametrize(("change", "state"), [
+    ({"seeded": False, "enabled": False}, "unseeded"), ({"complete": False}, "incomplete"), ({"enabled": False}, "disabled"),
+    ({"worker": False}, "worker down")])
+def test_what_the_subscription_says(fakes, change, state):
+    assert fakes.end(**change) == state
+
+
+@pytest.mark.parametrize(("change", "state"), [
+    ({"state": "catchup"}, "catching up"), ({"state": "not connected"}, "connecting"), ({"state": "startup"}, "connecting"),
+    ({"wal_status": "lost"}, "slot lost")])
+def test_what_the_slot_says(fakes, change, state):
+    assert fakes.start(**change) == state
+
+
+def test_no_subscription_and_no_slot(fakes):
+    fakes.answers["node1"]["senders"].clear()
+    assert fakes.link() == "slot lost"
+    fakes.answers["node2"]["subscriptions"].clear()
+    assert fakes.link() == "missing"
+
+
+def test_a_source_that_is_down(fakes):
+    fakes.problems["node1"] = "PostgreSQL starts"
+    assert fakes.link() == "source down"
+    fakes.states["node1"] = "stopped"
+    assert fakes.link() == "source down"
+
+
+def test_a_source_that_is_absent_has_no_slot(fakes):
+    # its data was removed: to wait for it is in vain, only a new subscription mends the link
+    fakes.states["node1"] = "absent"
+    assert fakes.link() in TO_SUBSCRIBE
+
+
+def test_a_target_that_is_down_or_absent(fakes):
+    fakes.states["node2"] = "stopped"
+    assert fakes.link() == "target down"
+    fakes.states["node2"] = "absent"
+    assert fakes.link() == "missing"
+
+
+@pytest.mark.parametrize(("error", "problem"), [
+    (AgentUnreachable("no agent answers", "connection refused"), "connection refused"),
+    (OrchestratorError("a foreign program answers", "it is no agent"), "a foreign program answers: it is no agent")])
+def test_an_agent_that_does_not_answer_is_a_problem_of_its_node_only(fakes, error, problem):
+    fakes.problems["node1"] = error
+    look = fakes.look()
+    assert look.node("node1").problem == problem and look.node("node1").state == "unavailable"
+    assert look.node("node2").state == "ready"
+
+
+def test_a_node_that_is_not_configured_is_seen(fakes):
+    fakes.states["node7"] = "stopped"
+    assert [(node.name, node.index) for node in fakes.look().nodes] == [("node1", 1), ("node2", 2), ("node3", 3), ("node7", 7)]

@@ -1,0 +1,71 @@
+"""host/report.py: the table and the JSON of a cluster's state."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from host import report
+from host.config import load
+from host.desired import desired
+from host.observe import any_spec
+from host.state import LinkState
+
+CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
+SITE = SimpleNamespace(configuration=CONFIGURATION, any_spec=lambda name: any_spec(CONFIGURATION, name),
+                       runtime=SimpleNamespace(name="process", address=lambda spec: spec.loopback))
+HEALTHY = desired(CONFIGURATION)
+
+
+def printed(cluster) -> list[str]:
+    output = io.StringIO()
+    report.table(SITE, cluster, Console(file=output, width=160))
+    return [" ".join(line.split()) for line in output.getvalue().splitlines()]
+
+
+def test_the_json_has_the_shape_of_the_contract():
+    made = json.loads(json.dumps(report.as_dict(SITE, HEALTHY)))
+    assert (made["cluster"], made["runtime"]) == ("lb-test", "process")
+    assert [node["name"] for node in made["nodes"]] == ["node1", "node2", "node3"]
+    assert made["nodes"][0] | {"version": None} == {
+        "name": "node1", "index": 1, "address": "127.28.64.2", "port": 5432, "state": "ready", "problem": None, "version": None,
+        "tables": [{"name": "public.table1", "open": True, "fault": None}]}
+    assert len(made["links"]) == 6
+    assert made["links"][0] == {"source": "node1", "target": "node2", "state": "streaming", "lag_bytes": None, "errors": 0}
+
+
+def test_a_faulty_cluster_in_json():
+    cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="PostgreSQL starts")).with_link(LinkState("node1", "node2", "target down", 512, 3))
+    made = report.as_dict(SITE, cluster)
+    assert (made["nodes"][1]["state"], made["nodes"][1]["problem"]) == ("unavailable", "PostgreSQL starts")
+    assert made["links"][0] == {"source": "node1", "target": "node2", "state": "target down", "lag_bytes": 512, "errors": 3}
+
+
+def test_the_table_of_a_healthy_cluster():
+    assert printed(HEALTHY) == [
+        "node address state receives from behind",
+        *[f"node{k} 127.28.64.{k + 1}:5432 ready 2 of 2 streaming 0 bytes" for k in (1, 2, 3)]]
+
+
+def test_the_table_names_what_is_not_well():
+    cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="[red]PostgreSQL[/red] starts")).with_link(LinkState("node2", "node1", "source down", 512))
+    cluster = cluster.with_node(replace(cluster.nodes[2], tables=(replace(cluster.nodes[2].tables[0], fault="triggers are missing"),)))
+    lines = printed(cluster)
+    assert lines[1] == "node1 127.28.64.2:5432 ready 1 of 2 streaming, node2 source down 512 bytes"
+    assert lines[2].split()[:3] == ["node2", "127.28.64.3:5432", "unavailable"]
+    assert lines[3].split()[:3] == ["node3", "127.28.64.4:5432", "faulty"]
+    assert lines[4:] == ["node2: [red]PostgreSQL[/red] starts", "node3: public.table1: triggers are missing"]
+
+
+@pytest.mark.parametrize("process", ["absent", "stopped"])
+def test_a_node_that_does_not_run(process):
+    assert printed(HEALTHY.with_node(replace(HEALTHY.nodes[0], process=process, tables=())))[1].split()[2] == process
+
+
+def test_one_node_alone():
+    alone = replace(HEALTHY, nodes=HEALTHY.nodes[:1], links=frozenset())
+    assert printed(alone)[1] == "node1 127.28.64.2:5432 ready - 0 bytes"

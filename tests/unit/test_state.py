@@ -1,0 +1,93 @@
+"""host/state.py: equality means converged, and the invariants name what is wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from host.state import ClusterState, LinkState, NodeState, TableState
+
+TABLE = TableState("public", "table1", (("id",),))
+OTHER = TableState("public", "table2", (("id",),))
+NODE1 = NodeState("node1", 1, tables=(TABLE,))
+NODE2 = NodeState("node2", 2, tables=(TABLE,))
+CLUSTER = ClusterState("test", (NODE1, NODE2), frozenset({LinkState("node1", "node2"), LinkState("node2", "node1")}))
+
+
+def broken(cluster: ClusterState) -> str:
+    with pytest.raises(AssertionError) as found:
+        cluster.check_invariants()
+    return str(found.value)
+
+
+@pytest.mark.parametrize(("node", "word"), [
+    (NODE1, "ready"), (replace(NODE1, process="stopped"), "stopped"), (replace(NODE1, process="absent", serving=False), "absent"),
+    (replace(NODE1, problem="PostgreSQL starts"), "unavailable"), (replace(NODE1, serving=False), "joining"),
+    (replace(NODE1, tables=(replace(TABLE, fault="triggers are missing"),)), "faulty")])
+def test_a_node_in_a_word(node, word):
+    assert node.state == word
+
+
+def test_what_only_tells_how_it_goes_is_not_compared():
+    assert CLUSTER.with_node(replace(NODE1, version="18.1")) == CLUSTER
+    assert CLUSTER.with_link(LinkState("node1", "node2", lag_bytes=1000, errors=3)) == CLUSTER
+
+
+@pytest.mark.parametrize("changed", [
+    CLUSTER.with_link(LinkState("node1", "node2", "catching up")), CLUSTER.with_node(replace(NODE1, serving=False)),
+    CLUSTER.with_node(replace(NODE1, tables=())), CLUSTER.with_node(replace(NODE1, roles=("writer1",))),
+    CLUSTER.with_node(replace(NODE1, tables=(replace(TABLE, open=False),)))])
+def test_what_matters_is_compared(changed):
+    assert changed != CLUSTER
+
+
+def test_nodes_stand_in_the_order_of_their_index():
+    node9 = NodeState("a", 9)
+    assert [node.name for node in CLUSTER.with_node(node9).with_node(replace(NODE1, serving=False)).nodes] == ["node1", "node2", "a"]
+
+
+def test_one_link_between_two_nodes():
+    changed = CLUSTER.with_link(LinkState("node1", "node2", "disabled"))
+    assert len(changed.links) == 2
+    assert changed.link("node1", "node2").state == "disabled"
+    assert changed.link("node2", "node1").state == "streaming"
+    assert changed.link("node1", "node7") == LinkState("node1", "node7", "missing")
+
+
+def test_look_up():
+    assert CLUSTER.node("node2") is NODE2 and CLUSTER.node("node3") is None
+    assert NODE1.table("public", "table1") is TABLE and NODE1.table("other", "table1") is None
+
+
+def test_a_healthy_cluster_and_an_empty_one_hold_the_invariants():
+    CLUSTER.check_invariants()
+    ClusterState("test", (), frozenset()).check_invariants()
+    ClusterState("test", (NODE1,), frozenset()).check_invariants()
+
+
+@pytest.mark.parametrize("change", [{"fault": "triggers are missing"}, {"published": False}])
+def test_no_table_is_open_without_its_merge(change):
+    assert broken(CLUSTER.with_node(replace(NODE2, tables=(replace(TABLE, **change),)))) == "public.table1 is open on node2 without its merge"
+    CLUSTER.with_node(replace(NODE2, tables=(replace(TABLE, open=False, **change),))).check_invariants()
+
+
+@pytest.mark.parametrize("state", ["missing", "unseeded"])
+def test_nodes_that_serve_are_linked(state):
+    unlinked = CLUSTER.with_link(LinkState("node2", "node1", state))
+    assert broken(unlinked) == f"node2 and node1 serve, their link is {state}"
+    unlinked.with_node(replace(NODE1, serving=False)).check_invariants()
+
+
+def test_a_link_that_lacks_an_open_table():
+    assert "node2 lacks one of its tables" in broken(CLUSTER.with_link(LinkState("node1", "node2", "incomplete")))
+
+
+def test_a_link_may_lack_a_table_that_is_closed_everywhere():
+    # so it is while a running cluster gets a new table
+    closed = replace(OTHER, open=False)
+    cluster = CLUSTER.with_node(replace(NODE1, tables=(TABLE, closed))).with_node(replace(NODE2, tables=(TABLE, closed)))
+    cluster.with_link(LinkState("node1", "node2", "incomplete")).check_invariants()
+
+
+@pytest.mark.parametrize("state", ["streaming", "disabled", "catching up", "source down", "target down"])
+def test_a_link_that_is_only_late_loses_nothing(state):
+    CLUSTER.with_link(LinkState("node1", "node2", state)).check_invariants()
