@@ -68,13 +68,13 @@ def main() -> int:
 
 def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, str | int | None]:
     """Say whose agent this is, and how its PostgreSQL does."""
-    return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.problem, "failures": keeper.failures}
+    return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.ailment(), "failures": keeper.failures}
 
 
 def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
     """Say why the node may not serve, None when it may."""
-    if keeper.problem:
-        return keeper.problem
+    if (ailment := keeper.ailment()) is not None:
+        return ailment
     try:
         found = execute(document("node.describe", Cluster={"id": configuration.cluster, "Node": {
             "name": configuration.node, "index": configuration.index, "database": configuration.database}}))

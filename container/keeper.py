@@ -3,6 +3,8 @@
 import logging
 import threading
 
+import psycopg2
+
 from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql, PostgresqlError
 from esb_config.call import execute
@@ -53,6 +55,10 @@ class Keeper(threading.Thread):
                 self.problem = f"PostgreSQL ended unexpectedly: {self._server.last_words()}"
                 logger.error("%s; starting it again", self.problem)
 
+    def ailment(self) -> str | None:
+        """Say why nobody can rely on PostgreSQL here, None when all is well."""
+        return self.problem if self.is_alive() else self.problem or "the keeper of PostgreSQL has died: restart the agent"
+
     def stop(self) -> None:
         """Stop PostgreSQL fast and clean, and the thread."""
         self.problem = "PostgreSQL is being stopped"
@@ -69,6 +75,10 @@ class Keeper(threading.Thread):
             swept = execute(self._maintenance).get("swept", 0)
         except ServiceError as error:
             logger.warning("maintenance: %s: %s", error.message, error.detail)
+            return
+        except psycopg2.Error as error:
+            # a lock that is held for long, a deadlock, a server that ends: the next round does it
+            logger.warning("maintenance: %s", error.diag.message_primary or type(error).__name__)
             return
         if swept:
             logger.info("swept %d rows that a race had left behind their tombstones", swept)

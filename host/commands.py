@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2.extensions
 from rich.console import Console
 
 from host import report
@@ -91,15 +90,7 @@ def status(call: Call, as_json: bool) -> None:
 
 def dsn(call: Call, role: str, node: str | None) -> None:
     """Print one libpq connection string."""
-    print(connection_string(call.site(), call.configuration.role(role).name, node))
-
-
-def connection_string(site: Site, user: str, node: str | None) -> str:
-    """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names."""
-    nodes = [site.spec(node)] if node else list(site.configuration.nodes)
-    spread = {} if node else {"load_balance_hosts": "random"}
-    return psycopg2.extensions.make_dsn(host=",".join(site.runtime.address(each) for each in nodes), port=site.configuration.postgresql_port,
-                                        dbname=site.configuration.database, user=user, passfile=str(site.credentials.passfile), **spread)
+    print(call.site().dsn(call.configuration.role(role).name, node))
 
 
 def test(call: Call, names: list[str]) -> None:

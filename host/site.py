@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg2.extensions
+
 from host import credentials
 from host.agents import Agents
 from host.config import Configuration, NodeSpec
@@ -76,6 +78,13 @@ class Site:
         """Write a configured table as ``table.setup`` takes it."""
         configured = next(t for t in self.configuration.tables if (t.schema, t.name) == (table.schema, table.name))
         return {"schema": configured.schema, "name": configured.name, "Column": [column_description(column) for column in configured.columns]}
+
+    def dsn(self, user: str, node: str | None = None) -> str:
+        """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names."""
+        nodes = [self.spec(node)] if node else list(self.configuration.nodes)
+        spread = {} if node else {"load_balance_hosts": "random"}
+        return psycopg2.extensions.make_dsn(host=",".join(self.runtime.address(each) for each in nodes), port=self.configuration.postgresql_port,
+                                            dbname=self.configuration.database, user=user, passfile=str(self.credentials.passfile), **spread)
 
     def await_links(self, node: str, peers: tuple[str, ...]) -> None:
         """Wait until each link between the node and its peers streams; a link that catches up has time as long as it gets nearer."""

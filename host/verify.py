@@ -1,5 +1,6 @@
 """Are the rows the same on every node? Count and hashes first, then the keys that differ."""
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +8,17 @@ from dataclasses import dataclass
 
 from host.barrier import Barrier
 from host.config import Table
-from host.errors import NotConverged
+from host.errors import NotConverged, OrchestratorError
 from host.site import Site
 from host.state import LinkState
 
-BUCKETS = 1024
+BUCKETS = 4096
 KEYS_SHOWN = 10
-# Rows that users change while we look differ for a moment; a difference counts when it stays through barriers for this long.
-SETTLE_S = 20.0
+# how many rows are compared one by one at a time, and the most that a node answers at once
+ROWS_AT_ONCE = 20_000
+ROWS_LIMIT = 100_000
+# Rows that users change while we look differ for a moment; a difference counts when it stays through a barrier.
+SETTLE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -28,26 +32,34 @@ class Verified:
 def verify(site: Site, broken: Sequence[LinkState] = ()) -> list[Verified]:
     """Compare each table on all nodes; NotConverged with the keys that differ and what each node holds.
 
-    ``broken`` links carry nothing now, so nothing is waited for there; what they hold back shows as a difference.
+    ``broken`` links carry nothing now, so nothing is waited for there; what they hold back shows as a difference. OrchestratorError when rows change faster
+    than they can be compared.
     """
-    deadline = time.monotonic() + SETTLE_S
-    found = []
     without = frozenset((link.source, link.target) for link in broken)
-    for table in site.configuration.tables:
-        differing, rows = _differing_buckets(site, table, without)
-        previous: dict[str, dict] = {}
-        while differing:
-            current = _differing_keys(site, table, differing)
-            # what is the same difference twice in a row, with a barrier and a sweep between, does not go away
-            lasting = {key: versions for key, versions in current.items() if previous.get(key) == versions}
-            if lasting and (time.monotonic() > deadline or len(lasting) == len(current)):
-                links = "".join(f"\n        {link.source} to {link.target} is {link.state}" for link in broken)
-                raise NotConverged(f"the nodes hold different rows of {table.schema}.{table.name}", _shown(lasting) + links,
-                                   "python3 orchestrator.py up mends links" if broken else "see docs/convergence.md; please report it")
-            previous = current
-            differing, rows = _differing_buckets(site, table, without)
-        found.append(Verified(f"{table.schema}.{table.name}", rows))
-    return found
+    return [_verify_table(site, table, broken, without) for table in site.configuration.tables]
+
+
+def _verify_table(site: Site, table: Table, broken: Sequence[LinkState], without: frozenset[tuple[str, str]]) -> Verified:
+    name, deadline = f"{table.schema}.{table.name}", time.monotonic() + SETTLE_S
+    while True:
+        _settle(site, without)
+        differing, rows = _differing_buckets(site, table)
+        if not differing:
+            return Verified(name, rows)
+        chosen = _some(differing)
+        before = _differing_keys(site, table, chosen)
+        _settle(site, without)
+        after = _differing_keys(site, table, chosen)
+        # What one node held before a barrier, every node holds after it, or something newer. The same difference on both sides is none of time.
+        lasting = {key: versions for key, versions in after.items() if before.get(key) == versions}
+        if lasting:
+            links = "".join(f"\n        {link.source} to {link.target} is {link.state}" for link in broken)
+            raise NotConverged(f"the nodes hold different rows of {name}", _shown(lasting, len(chosen) < len(differing)) + links,
+                               "python3 orchestrator.py up mends links" if broken else "see docs/convergence.md; please report it")
+        if time.monotonic() > deadline:
+            raise OrchestratorError(f"the rows of {name} change faster than they can be compared",
+                                    f"after {SETTLE_S:.0f} s {len(differing)} of {BUCKETS} parts differ, no key twice in the same way",
+                                    "try when fewer writes run")
 
 
 def _settle(site: Site, without: frozenset[tuple[str, str]]) -> None:
@@ -56,19 +68,36 @@ def _settle(site: Site, without: frozenset[tuple[str, str]]) -> None:
     _everywhere(site, lambda name: site.call(name, "node.sweep"))
 
 
-def _differing_buckets(site: Site, table: Table, without: frozenset[tuple[str, str]]) -> tuple[list[int], int]:
-    _settle(site, without)
+def _differing_buckets(site: Site, table: Table) -> tuple[dict[int, int], int]:
+    """Return the parts of the key space that differ, each with how many rows it has at the most, and the number of all rows."""
     answers = _everywhere(site, lambda name: site.call(name, "table.digest", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS})["buckets"])
     digests = [{bucket: marks for bucket, *marks in answer} for answer in answers.values()]
-    differing = [bucket for bucket in sorted(set().union(*digests)) if len({tuple(digest.get(bucket, ())) for digest in digests}) > 1]
+    differing = {bucket: max(digest.get(bucket, [0])[0] for digest in digests) for bucket in set().union(*digests)
+                 if len({tuple(digest.get(bucket, ())) for digest in digests}) > 1}
     return differing, max(sum(marks[0] for marks in digest.values()) for digest in digests)
+
+
+def _some(differing: dict[int, int]) -> list[int]:
+    """Choose parts to compare row by row, at random, so that a busy part cannot hide another."""
+    buckets = list(differing)
+    random.shuffle(buckets)
+    chosen, rows = [buckets[0]], differing[buckets[0]]
+    for bucket in buckets[1:]:
+        rows += differing[bucket]
+        if rows > ROWS_AT_ONCE:
+            break
+        chosen.append(bucket)
+    return chosen
 
 
 def _differing_keys(site: Site, table: Table, buckets: list[int]) -> dict[str, dict[str, list | None]]:
     """Return ``{key: {node: [version, hash] or None}}`` for the keys in these parts of the key space that are not the same everywhere."""
     rows = _everywhere(site, lambda name: site.call(name, "table.versions", Table={
-        "schema": table.schema, "name": table.name, "buckets": BUCKETS, "wanted": buckets})["rows"])
+        "schema": table.schema, "name": table.name, "buckets": BUCKETS, "wanted": buckets, "limit": ROWS_LIMIT})["rows"])
+    if any(len(held) == ROWS_LIMIT for held in rows.values()):
+        raise NotConverged(f"the nodes hold different rows of {table.schema}.{table.name}",
+                           f"in a part of its keys that has {ROWS_LIMIT} rows or more: too many to name the keys", "compare the table by SQL")
     keys = sorted(set().union(*rows.values()))
     held = {key: {name: rows[name].get(key) for name in rows} for key in keys}
     return {key: versions for key, versions in held.items() if len({tuple(v or ()) for v in versions.values()}) > 1}
@@ -80,8 +109,8 @@ def _everywhere(site: Site, ask: Callable[[str], object]) -> dict[str, object]:
         return dict(zip(names, pool.map(ask, names), strict=True))
 
 
-def _shown(differing: dict[str, dict[str, list | None]]) -> str:
-    lines = [f"{len(differing)} keys differ" if len(differing) > 1 else "1 key differs"]
+def _shown(differing: dict[str, dict[str, list | None]], and_more: bool) -> str:
+    lines = [("at least " if and_more else "") + (f"{len(differing)} keys differ" if len(differing) > 1 else "1 key differs")]
     for key, versions in list(differing.items())[:KEYS_SHOWN]:
         lines.append(f"{key}: " + ", ".join(f"{name} {found[0] if found else 'has no row'}" for name, found in versions.items()))
     return "\n        ".join(lines)

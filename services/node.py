@@ -105,13 +105,10 @@ class Node(microesb.ClassHandler):
         # a later version of the program may bring more tables: every statement of the file is repeatable
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(statements.render("schema", cursor, owner=sql.Identifier(owner)))
+        cursor.execute(statements.render("guard", cursor))
         if not known:
             cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", [self.parent_object.id, self.name, self.index])
-            # nobody but the roles of the cluster comes in; stamp_update.sql calls a function of the schema as the writer
-            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(self.database)))
-            cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO unison_writers, unison_readers, unison_replicators").format(
-                sql.Identifier(self.database)))
-            cursor.execute("GRANT USAGE ON SCHEMA unison TO unison_writers, unison_replicators")
+            cursor.execute(statements.render("privileges", cursor, database=sql.Identifier(self.database)))
             result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
         self.require_prepared(cursor)
 
@@ -148,7 +145,9 @@ def describe_tables(cursor) -> list[dict]:
     for table in replicated_tables(cursor):
         missing = set().union(*INSTALLED.values()) - installed_triggers(cursor, table["schema"], table["name"])
         fault = None
-        if table["digest"] != code_digest():
+        if not table["unchanged"]:
+            fault = "its columns or keys were changed, or it was dropped: the nodes may hold different rows"
+        elif table["digest"] != code_digest():
             fault = "installed by another version"
         elif missing:
             fault = "triggers are missing or disabled: " + ", ".join(sorted(f"{name} on the {place}" for place, name, _ in missing))

@@ -31,6 +31,13 @@ def configure(server: Server) -> None:
     _server = server
 
 
+def options(settings: dict[str, str]) -> str:
+    """Write settings for a connection as libpq takes them, after those that make every node read and write values in one way."""
+    uniform = {"search_path": "pg_catalog", "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
+               "bytea_output": "hex"}
+    return " ".join(f"-c {name}={value}" for name, value in (uniform | settings).items())
+
+
 @contextmanager
 def connect(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
     """Open a connection to ``database``, commit at the end, roll back on an exception.
@@ -40,13 +47,11 @@ def connect(database: str, *, autocommit: bool = False, settings: dict[str, str]
     """
     if _server is None:
         raise RuntimeError("services.server.configure() was not called")
-    options = {"search_path": "pg_catalog", "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres",
-               "extra_float_digits": "1", "bytea_output": "hex", "lock_timeout": "10s", "statement_timeout": "60s"}
-    options |= settings or {}
+    limits = {"lock_timeout": "10s", "statement_timeout": "60s"}
     try:
         connection = psycopg2.connect(
             host=_server.socket_directory, port=_server.port, user=_server.superuser, dbname=database, connect_timeout=5,
-            application_name="pgunison agent", options=" ".join(f"-c {name}={value}" for name, value in options.items()))
+            application_name="pgunison agent", options=options(limits | (settings or {})))
     except psycopg2.OperationalError as error:
         raise ServiceError("PostgreSQL does not answer", str(error).strip(), "see the node's log") from error
     try:

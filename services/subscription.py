@@ -12,7 +12,7 @@ from services import shape, statements
 from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
-from services.server import change
+from services.server import change, options
 from services.table import replicated_tables
 
 SEED_ORIGIN = "unison_seed"
@@ -150,7 +150,7 @@ class Subscription(microesb.ClassHandler):
 
     def _peer(self):
         try:
-            connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed")
+            connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed", options=options({}))
         except psycopg2.OperationalError as error:
             raise ServiceError(f"{self.source} does not answer at {self.host}:{self.port}", str(error).strip().splitlines()[0],
                                "see that node's log") from error

@@ -151,6 +151,7 @@ class Table(microesb.ClassHandler):
     def _install(self, cursor, found: Shape, result: Result) -> None:
         parts = found.parts(self.parent_object.index)
         cursor.execute(statements.render("companions", cursor, **parts["names"]))
+        self._limit_key(cursor, found, parts)
         for trigger in self.Trigger:
             trigger.install(cursor, parts)
         # the copy of a joining node reads rows and tombstones as the replicator
@@ -158,13 +159,19 @@ class Table(microesb.ClassHandler):
         cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))
         result.done.append(f"installed the merge on {self.schema}.{self.name}")
 
+    def _limit_key(self, cursor, found: Shape, parts: dict) -> None:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = 'unison_key_fits'"
+                       " AND conrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)))", [self.schema, self.name])
+        if found.long_key and not cursor.fetchone()[0]:
+            cursor.execute(statements.render("key_fits", cursor, **parts["names"]))
+
     def _record(self, cursor, found: Shape) -> None:
         described = {"columns": [column.description() for column in self.Column]}
         cursor.execute(
-            "INSERT INTO unison.replicated_table AS r (schema_name, table_name, image_name, tombstone_name, key_columns, all_columns,"
-            " description, digest) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (schema_name, table_name) DO UPDATE"
-            " SET key_columns = excluded.key_columns, all_columns = excluded.all_columns, digest = excluded.digest",
-            [self.schema, self.name, found.companion("image"), found.companion("tombstone"), list(found.key), list(found.columns),
+            "INSERT INTO unison.replicated_table AS r (schema_name, table_name, image_name, tombstone_name, key_columns, signature,"
+            " description, digest) VALUES (%s, %s, %s, %s, %s, unison.signature(%s, %s), %s, %s) ON CONFLICT (schema_name, table_name) DO UPDATE"
+            " SET key_columns = excluded.key_columns, digest = excluded.digest",
+            [self.schema, self.name, found.companion("image"), found.companion("tombstone"), list(found.key), self.schema, self.name,
              json.dumps(described), code_digest()])
 
     def _set_ranges(self, cursor, result: Result) -> None:
@@ -193,9 +200,11 @@ class Table(microesb.ClassHandler):
 
 def replicated_tables(cursor) -> list[dict]:
     """List what ``table.setup`` recorded on this node, in the order of the names."""
-    cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open"
+    cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open,"
+                   " signature IS NOT DISTINCT FROM unison.signature(schema_name, table_name)"
                    " FROM unison.replicated_table ORDER BY schema_name, table_name")
-    return [dict(zip(("schema", "name", "image", "tombstone", "description", "digest", "open"), row, strict=True)) for row in cursor]
+    names = ("schema", "name", "image", "tombstone", "description", "digest", "open", "unchanged")
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def installed_triggers(cursor, schema: str, table: str) -> set[tuple[str, str, str]]:

@@ -22,7 +22,7 @@ INSTALLED = {
 
 def code_digest() -> str:
     """Name the version of the merge that this program carries: other text, other digest."""
-    texts = [statements.text(name) for name in ("companions", "sweep", *INSTALLED)]
+    texts = [statements.text(name) for name in ("companions", "key_fits", "sweep", *INSTALLED)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from host.commands import connection_string
 from host.config import load
 from host.execute import bring_up
 from host.progress import Progress
@@ -42,7 +41,7 @@ class Cluster:
         """Open a connection to a node as the first role of that kind, or as the role of that name."""
         kinds = {each.kind for each in self.site.configuration.roles}
         user = self.site.configuration.role(role).name if role in kinds else role
-        connection = psycopg2.connect(connection_string(self.site, user, node), connect_timeout=10)
+        connection = psycopg2.connect(self.site.dsn(user, node), connect_timeout=10)
         connection.autocommit = autocommit
         try:
             yield connection

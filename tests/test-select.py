@@ -33,6 +33,8 @@ WRITES = {
     "TRUNCATE": sql.SQL("TRUNCATE {table}"),
     "nextval": sql.SQL("SELECT nextval(pg_get_serial_sequence(format('%I.%I', {schema}, {name}), 'id'))"),
     "CREATE TABLE": sql.SQL("CREATE TABLE {mine} ()"),
+    "lo_create": sql.SQL("SELECT lo_create(0)"),
+    "pg_logical_emit_message": sql.SQL("SELECT pg_logical_emit_message(true, 'reader', 'wrote')"),
     "INSERT INTO unison.sweep": sql.SQL("INSERT INTO unison.sweep SELECT now(), now(), now() WHERE false"),
     "UPDATE unison.node": sql.SQL("UPDATE unison.node SET serving = false WHERE false"),
     "DELETE FROM unison.replicated_table": sql.SQL("DELETE FROM unison.replicated_table WHERE false"),

@@ -1,8 +1,8 @@
 -- The two tables that stand beside a replicated table. {key} is the list of its primary key's columns.
 
 -- Images of updated rows: a message to the peers, of no use once it is in the WAL; trimmed again and again.
--- LIKE takes names, types and collations and leaves constraints, defaults and generation behind: an image was checked where it was made.
-CREATE TABLE IF NOT EXISTS {image} (LIKE {table});
+-- Names, types and collations only: what an image holds was checked where it was made, and generated columns are computed where it arrives.
+CREATE TABLE IF NOT EXISTS {image} AS SELECT {columns} FROM {table} WITH NO DATA;
 ALTER TABLE {image} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
                          toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 20000);
 

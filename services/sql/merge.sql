@@ -3,6 +3,7 @@
 -- Runs in apply workers and while a peer's rows are copied (session_replication_role = replica).
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
+#variable_conflict use_column
 BEGIN
     -- the upsert below comes through here again
     IF pg_trigger_depth() > 1 THEN

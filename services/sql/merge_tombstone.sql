@@ -2,6 +2,7 @@
 -- Arriving twice (a copy that overlaps the stream) is nothing new.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
+#variable_conflict use_column
 BEGIN
     DELETE FROM {table} AS t
     WHERE ({t_key}) = ({new_key})

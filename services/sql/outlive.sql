@@ -1,18 +1,22 @@
 -- A key that was deleted is used again: the new row must be later than its tombstone, or every other node drops it.
 -- The stamp of the INSERT alone cannot promise that: the clock may be slow, and a DELETE of the same key that this INSERT
 -- waited for may have been stamped after it. Here, after the row is in, the tombstone it outlived is visible.
+-- Not to an older snapshot, though. That one still shows the deleted row beside the new one, or has never shown it; the first is an access that
+-- cannot be serialized, and in the second a stamp of now is later than the deletion.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $body$
+#variable_conflict use_column
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        -- counted, because a join on a primary key stops at the first row it finds
+        IF EXISTS (SELECT FROM new_rows AS n WHERE (SELECT count(*) FROM {table} AS t WHERE ({t_key}) = ({n_key})) > 1) THEN
+            RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure';
+        END IF;
+        UPDATE {table} AS t SET modified_node = t.modified_node FROM new_rows AS n WHERE ({t_key}) = ({n_key});
     -- asked first, because even an UPDATE of no row would fire the statement triggers of UPDATE
-    IF EXISTS (SELECT FROM new_rows AS n JOIN {tombstone} AS d ON ({d_key}) = ({n_key})
-               WHERE (d.modified_ts, d.modified_node) >= (n.modified_ts, n.modified_node)) THEN
-        UPDATE {table} AS t SET modified_node = t.modified_node
-        FROM new_rows AS n
-        WHERE ({t_key}) = ({n_key})
-          AND EXISTS (SELECT FROM {tombstone} AS d
-                      WHERE ({d_key}) = ({n_key})
-                        AND (d.modified_ts, d.modified_node) >= (n.modified_ts, n.modified_node));
+    ELSIF EXISTS (SELECT FROM new_rows AS n JOIN {tombstone} AS d ON ({d_key}) = ({n_key})
+                  WHERE (d.modified_ts, d.modified_node) >= (n.modified_ts, n.modified_node)) THEN
+        UPDATE {table} AS t SET modified_node = t.modified_node FROM new_rows AS n WHERE ({t_key}) = ({n_key});
     END IF;
     RETURN NULL;
 END

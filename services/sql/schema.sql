@@ -12,15 +12,15 @@ CREATE TABLE IF NOT EXISTS unison.node (
     serving boolean NOT NULL DEFAULT false
 );
 
--- The tables that are replicated. "description" is what the service call asked for, "digest" that of the
--- installed functions and triggers: another digest means that they are of another version.
+-- The tables that are replicated. "description" is what the service call asked for; "signature" (guard.sql) is what the table consisted of when
+-- it was set up; "digest" is that of the installed functions and triggers: another digest means that they are of another version.
 CREATE TABLE IF NOT EXISTS unison.replicated_table (
     schema_name text NOT NULL,
     table_name text NOT NULL,
     image_name text NOT NULL,
     tombstone_name text NOT NULL,
     key_columns text[] NOT NULL,
-    all_columns text[] NOT NULL,
+    signature text NOT NULL,
     description jsonb NOT NULL,
     digest text NOT NULL,
     is_open boolean NOT NULL DEFAULT false,

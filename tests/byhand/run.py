@@ -14,7 +14,6 @@ from psycopg2 import sql
 
 from byhand.report import Report
 from host.barrier import Barrier
-from host.commands import connection_string
 from host.config import Group, Table
 from host.errors import OrchestratorError, UsageError
 from host.site import Site
@@ -88,7 +87,7 @@ class Run:
 
     def connect(self, node: str, role: str):
         """Open a connection to one node, past the balancer."""
-        return closing(psycopg2.connect(connection_string(self.site, role, node), connect_timeout=5, options=f"-c statement_timeout={READ_TIMEOUT_S}s"))
+        return closing(psycopg2.connect(self.site.dsn(role, node), connect_timeout=5, options=f"-c statement_timeout={READ_TIMEOUT_S}s"))
 
     def held(self) -> dict[str, dict[int, Row]]:
         """Read this run's rows from each node directly: ``{node: {id: row}}``."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
-from world import MENDED_BY_WAITING, ROLES, World, absent, table, wanted
 
 from host.errors import OrchestratorError
 from host.execute import ROUNDS
 from host.plan import plan
 from host.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
 from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, Publish, SetUpTable, StartNode, Step, Subscribe
+from tests.unit.world import MENDED_BY_WAITING, ROLES, World, absent, table, wanted
 
 ONE = table("table1")
 TWO = table("table2")
