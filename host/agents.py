@@ -25,16 +25,17 @@ class Agents:
     def __init__(self, configuration: Configuration, token: str, address: Callable[[NodeSpec], str]):
         self._configuration = configuration
         self._address = address
+        # plain HTTP on loopback: there are no certificates to load
         self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, trust_env=False, verify=False,
-                                    timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=5.0, pool=None),
+                                    timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=5.0),
                                     limits=httpx.Limits(max_connections=None))
 
     def close(self) -> None:
         """Close the connections to the agents."""
         self._client.close()
 
-    def call(self, node: NodeSpec, service_id: str, **children: Any) -> dict[str, Any]:
-        """Call a service on a node, with ``children`` below its Node; returns what the service answers.
+    def call(self, node: NodeSpec, service_id: str, timeout_s: float = CALL_TIMEOUT_S, **children: Any) -> dict[str, Any]:
+        """Call a service on a node, with ``children`` below its Node; returns what the service answers within ``timeout_s``.
 
         Raises AgentUnreachable when nobody answers, OrchestratorError with the service's own message, detail and hint when it fails.
         """
@@ -44,7 +45,7 @@ class Agents:
             call = document(service_id, Cluster={"id": configuration.id, "Node": where | children})
         except CallError as error:
             raise OrchestratorError(f"{node.name}: {error.message}", error.detail, error.hint) from error
-        answer = self._post(node, request(call))
+        answer = self._post(node, request(call), timeout_s)
         if "error" in answer:
             data = answer["error"].get("data") or {}
             data = data if isinstance(data, dict) else {"detail": str(data)}
@@ -90,9 +91,9 @@ class Agents:
                                     "give the clusters different subnets in sysconfig.json, or stop the other")
         return found
 
-    def _post(self, node: NodeSpec, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, node: NodeSpec, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         try:
-            response = self._client.post(self._url(node), json=body)
+            response = self._client.post(self._url(node), json=body, timeout=httpx.Timeout(timeout_s, connect=5.0))
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
         if response.status_code == 401:

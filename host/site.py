@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2.extensions
 
 from host import credentials
-from host.agents import Agents
+from host.agents import CALL_TIMEOUT_S, Agents
 from host.config import Configuration, NodeSpec
 from host.desired import column_description
 from host.errors import OrchestratorError
@@ -56,9 +56,9 @@ class Site:
         """Return a node that is configured, or was once made."""
         return any_spec(self.configuration, name)
 
-    def call(self, node: str, service_id: str, **children: Any) -> dict[str, Any]:
+    def call(self, node: str, service_id: str, timeout_s: float = CALL_TIMEOUT_S, **children: Any) -> dict[str, Any]:
         """Call a service on a node, by name."""
-        return self.agents.call(self.spec(node), service_id, **children)
+        return self.agents.call(self.spec(node), service_id, timeout_s, **children)
 
     def observe(self) -> ClusterState:
         """Look at every node, now."""

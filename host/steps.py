@@ -11,6 +11,9 @@ from host.state import ClusterState, LinkState, TableState
 if TYPE_CHECKING:
     from host.site import Site
 
+# merging all rows of a peer takes as long as it takes; a peer that dies meanwhile is noticed by PostgreSQL
+SEED_TIMEOUT_S = 24 * 3600.0
+
 
 @dataclass(frozen=True)
 class StartNode:
@@ -114,7 +117,7 @@ class Subscribe:
         return f"subscribe {self.target} to {self.source}"
 
     def run(self, site: "Site") -> None:
-        site.call(self.target, "subscription.setup", Subscription=site.subscription(self.source))
+        site.call(self.target, "subscription.setup", SEED_TIMEOUT_S, Subscription=site.subscription(self.source))
 
     def after(self, cluster: ClusterState) -> ClusterState:
         return cluster.with_link(LinkState(self.source, self.target, "starting"))

@@ -1,21 +1,17 @@
 """Subscription: what this node takes from one peer."""
 
-import os
-import threading
+from contextlib import closing
 
 import psycopg2
 import psycopg2.extensions
 from microesb import microesb
 from psycopg2 import sql
 
-from services import shape, statements
 from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
+from services.seed import seed
 from services.server import change, options
-from services.table import replicated_tables
-
-SEED_ORIGIN = "unison_seed"
 
 
 def link_name(source: str, target: str) -> str:
@@ -48,7 +44,7 @@ class Subscription(microesb.ClassHandler):
             self._refresh(cursor, name, result)
             cursor.execute("SELECT EXISTS (SELECT FROM unison.seeded JOIN pg_subscription s ON s.oid = subscription WHERE s.subname = %s)", [name])
             if not cursor.fetchone()[0]:
-                rows = self._seed(cursor, connection, name)
+                rows = seed(connection, self._peer, name)
                 result.done.append(f"merged {rows} rows and tombstones of {self.source}")
             cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])
             if not cursor.fetchone()[0]:
@@ -123,80 +119,10 @@ class Subscription(microesb.ClassHandler):
             cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(sql.Identifier(name)))
             result.done.append(f"took new tables into {name}")
 
-    def _seed(self, cursor, connection, name: str) -> int:
-        """Merge the peer's rows and tombstones: with the slot made before, nothing of the peer is missed, and an overlap is harmless.
-
-        Source: the merge is idempotent (docs/convergence.md).
-        """
-        rows = 0
-        connection.autocommit = False
-        cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0;")
-        # With an origin of its own, what is merged here is not sent on: the peers get it from where it comes from.
-        cursor.execute("SELECT CASE WHEN pg_replication_origin_oid(%s) IS NULL THEN pg_replication_origin_create(%s) END", [SEED_ORIGIN] * 2)
-        cursor.execute("SELECT pg_replication_origin_session_setup(%s)", [SEED_ORIGIN])
-        with self._peer() as peer:
-            peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
-            for table in replicated_tables(cursor):
-                found = shape.read(cursor, table["schema"], table["name"])
-                tombstone = [*found.key, "modified_ts", "modified_node"]
-                rows += copy(peer, cursor, sql.Identifier("unison", table["tombstone"]), tombstone)
-                rows += copy(peer, cursor, sql.Identifier(table["schema"], table["name"]), found.stored)
-        cursor.execute("SELECT pg_replication_origin_session_reset()")
-        cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
-        cursor.execute("INSERT INTO unison.seeded (subscription) SELECT oid FROM pg_subscription WHERE subname = %s", [name])
-        connection.commit()
-        connection.autocommit = True
-        return rows
-
     def _peer(self):
         try:
             connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed", options=options({}))
         except psycopg2.OperationalError as error:
             raise ServiceError(f"{self.source} does not answer at {self.host}:{self.port}", str(error).strip().splitlines()[0],
                                "see that node's log") from error
-        return Closing(connection)
-
-
-class Closing:
-    """Commit and close a psycopg2 connection at the end of ``with``; psycopg2 itself leaves it open."""
-
-    def __init__(self, connection):
-        self._connection = connection
-
-    def __enter__(self):
-        return self._connection.__enter__()
-
-    def __exit__(self, *exception) -> None:
-        try:
-            self._connection.__exit__(*exception)
-        finally:
-            self._connection.close()
-
-
-def copy(peer, cursor, table: sql.Composable, columns: list[str]) -> int:
-    """Stream a table from ``peer`` into the node behind ``cursor``; returns the number of rows read."""
-    names = statements.joined(columns)
-    # COPY of a query, because COPY of a table takes no generated columns and asks for more rights
-    read_statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(names, table).as_string(peer)
-    write_statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, names).as_string(cursor)
-    read_end, write_end = os.pipe()
-    counts, failures = [], []
-
-    def read() -> None:
-        try:
-            with peer.cursor() as source, os.fdopen(write_end, "wb") as pipe:
-                source.copy_expert(read_statement, pipe)
-                counts.append(source.rowcount)
-        except Exception as error:  # handed to the caller's thread below
-            failures.append(error)
-
-    reader = threading.Thread(target=read, name="seed", daemon=True)
-    reader.start()
-    try:
-        with os.fdopen(read_end, "rb") as pipe:
-            cursor.copy_expert(write_statement, pipe)
-    finally:
-        reader.join()
-    if failures:
-        raise ServiceError("the peer's rows could not be read", str(failures[0]).strip().splitlines()[0], "call again") from failures[0]
-    return counts[0]
+        return closing(connection)

@@ -1,0 +1,89 @@
+"""The seed of a link: what the source held before the link's slot was made."""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import psycopg2
+import psycopg2.errors
+from psycopg2 import sql
+
+from services import shape, statements
+from services.errors import ServiceError
+from services.table import replicated_tables
+
+ORIGIN = "unison_seed"
+# Apply workers of other links may change the same rows in another order meanwhile.
+ATTEMPTS = 5
+
+
+def seed(connection, open_peer: Callable[[], AbstractContextManager], subscription: str) -> int:
+    """Merge all rows and tombstones of the peer and mark the subscription as seeded; returns how many there were.
+
+    The slot was made before, so nothing of the peer is missed; what comes twice is harmless, because the merge is idempotent
+    (docs/convergence.md). ``connection`` is in autocommit mode and is left so. ServiceError when the peer cannot be read.
+    """
+    with connection.cursor() as cursor:
+        # With an origin of its own, what is merged here is not sent on: the others get it from where it comes from.
+        cursor.execute("SELECT CASE WHEN pg_replication_origin_oid(%s) IS NULL THEN pg_replication_origin_create(%s) END", [ORIGIN] * 2)
+        cursor.execute("SELECT pg_replication_origin_session_setup(%s)", [ORIGIN])
+        connection.autocommit = False
+        try:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return _merge(connection, cursor, open_peer, subscription)
+                except psycopg2.errors.DeadlockDetected:
+                    connection.rollback()
+                    if attempt == ATTEMPTS:
+                        raise
+        finally:
+            connection.rollback()
+            connection.autocommit = True
+            cursor.execute("SELECT pg_replication_origin_session_reset()")
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], subscription: str) -> int:
+    rows = 0
+    # a large table takes its time, and so may a worker that holds a row
+    cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;")
+    with open_peer() as peer:
+        peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        for table in replicated_tables(cursor):
+            found = shape.read(cursor, table["schema"], table["name"])
+            rows += copy(peer, cursor, sql.Identifier("unison", table["tombstone"]), [*found.key, "modified_ts", "modified_node"])
+            rows += copy(peer, cursor, sql.Identifier(table["schema"], table["name"]), found.stored)
+    cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
+    cursor.execute("INSERT INTO unison.seeded (subscription) SELECT oid FROM pg_subscription WHERE subname = %s", [subscription])
+    connection.commit()
+    return rows
+
+
+def copy(peer, cursor, table: sql.Composable, columns: list[str]) -> int:
+    """Stream a table from ``peer`` into the node behind ``cursor``; returns the number of rows read."""
+    names = statements.joined(columns)
+    # COPY of a query, because COPY of a table takes no generated columns and asks for more rights
+    read_statement = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(names, table).as_string(peer)
+    write_statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, names).as_string(cursor)
+    read_end, write_end = os.pipe()
+    counts, failures = [], []
+
+    def read() -> None:
+        try:
+            with peer.cursor() as source, os.fdopen(write_end, "wb") as pipe:
+                source.copy_expert(read_statement, pipe)
+                counts.append(source.rowcount)
+        except Exception as error:  # handed to the caller's thread below
+            failures.append(error)
+
+    reader = threading.Thread(target=read, name="seed", daemon=True)
+    reader.start()
+    try:
+        with os.fdopen(read_end, "rb") as pipe:
+            cursor.copy_expert(write_statement, pipe)
+    finally:
+        reader.join()
+    if failures:
+        raise ServiceError("the peer's rows could not be read", str(failures[0]).strip().splitlines()[0], "call again") from failures[0]
+    return counts[0]
