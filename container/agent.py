@@ -90,8 +90,6 @@ def log_to(path: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # at DEBUG microesb logs each property of a call
-    logging.getLogger("microesb").setLevel(logging.WARNING)
 
 
 def failed(reason: str) -> int:

@@ -65,7 +65,10 @@ def answer_to(body: bytes) -> str:
 def esb_execute(**call):
     """Execute a call document. What the caller can mend is told; anything else is logged here and not told."""
     try:
-        return Success(execute(call))
+        answer = execute(call)
+        # checked here, where a failure has an answer
+        json.dumps(answer, allow_nan=False)
+        return Success(answer)
     except CallError as error:
         raise _rpc_error(ERROR_INVALID_PARAMS, error) from error
     except ServiceError as error:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -47,8 +48,9 @@ def check(call: Any) -> tuple[Service, dict[str, Any]]:
     if service is None:
         raise CallError(f"there is no service {call['SYSServiceID'][:80]!r}", "", f"services: {', '.join(known)}")
     faults = sorted(jsonschema.Draft202012Validator(service.schema(), format_checker=FORMATS).iter_errors(call), key=lambda fault: fault.json_path)
-    if faults:
-        lines = [f"{fault.json_path}: {_said(fault)}" for fault in faults[:FAULTS_SHOWN]]
+    lines = [f"{fault.json_path}: {_said(fault)}" for fault in faults[:FAULTS_SHOWN]]
+    lines += [f"{path}: expected text that PostgreSQL takes (no NUL, valid Unicode)" for path in _unsendable(call, "$")][:FAULTS_SHOWN]
+    if lines:
         raise CallError(f"the call is not what {service.id} takes", "; ".join(lines), "see docs/services.md")
     return service, _filled(service.root, copy.deepcopy(call["data"][0][service.root.name]))
 
@@ -65,7 +67,21 @@ def _filled(node: ClassNode, value: Any) -> Any:
 
 
 def _with_defaults(node: ClassNode, value: dict[str, Any]) -> dict[str, Any]:
-    return {p.name: copy.deepcopy(p.default) for p in node.properties} | value
+    made = {p.name: copy.deepcopy(p.default) for p in node.properties} | value
+    for each in node.properties:
+        # JSON Schema takes 1.0 for an integer, SQL does not
+        if each.schema.get("type") == "integer" and isinstance(made[each.name], float):
+            made[each.name] = int(made[each.name])
+    return made
+
+
+def _unsendable(value: Any, path: str) -> Iterator[str]:
+    """Find the texts that cannot be sent to PostgreSQL."""
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        yield path
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from _unsendable(member, f"{path}[{key}]" if isinstance(value, list) else f"{path}.{key}")
 
 
 def _said(fault: jsonschema.ValidationError) -> str:

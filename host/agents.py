@@ -46,11 +46,13 @@ class Agents:
         except CallError as error:
             raise OrchestratorError(f"{node.name}: {error.message}", error.detail, error.hint) from error
         answer = self._post(node, request(call), timeout_s)
-        if "error" in answer:
-            data = answer["error"].get("data") or {}
-            data = data if isinstance(data, dict) else {"detail": str(data)}
-            raise OrchestratorError(f"{node.name}: {answer['error']['message']}", data.get("detail", ""), data.get("hint", ""))
-        return answer["result"]
+        if isinstance(answer, dict) and isinstance(answer.get("result"), dict):
+            return answer["result"]
+        error = answer.get("error") if isinstance(answer, dict) else None
+        if not isinstance(error, dict) or "message" not in error:
+            raise self._foreign(node)
+        data = error.get("data") if isinstance(error.get("data"), dict) else {"detail": str(error.get("data") or "")}
+        raise OrchestratorError(f"{node.name}: {error['message']}", data.get("detail", ""), data.get("hint", ""))
 
     def problem(self, node: NodeSpec) -> str | None:
         """Ask the agent why its PostgreSQL accepts no connections; None when it does.
@@ -81,11 +83,11 @@ class Agents:
     def _health(self, node: NodeSpec) -> dict[str, Any]:
         try:
             found = self._client.get(f"{self._url(node)}health", timeout=10.0).json()
-            who = found["cluster"], found["node"]
+            who, _, _ = (found["cluster"], found["node"]), found["problem"], found["failures"]
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise OrchestratorError(f"a foreign program answers at {self._url(node)}", "it is no pgunison agent", "stop it, or choose another port") from error
+            raise self._foreign(node) from error
         if who != (self._configuration.id, node.name):
             raise OrchestratorError(f"the agent at {self._url(node)} is not that of {node.name}", f"it keeps {who[1]} of cluster {who[0]}",
                                     "give the clusters different subnets in sysconfig.json, or stop the other")
@@ -101,10 +103,16 @@ class Agents:
                                     " another directory", "stop that one where it was started, or give this one another id and subnet")
         if response.status_code != 200:
             raise OrchestratorError(f"{node.name} answers HTTP {response.status_code}", response.text[:200], f"python3 orchestrator.py logs {node.name}")
-        return response.json()
+        try:
+            return response.json()
+        except ValueError as error:
+            raise self._foreign(node) from error
 
     def _url(self, node: NodeSpec) -> str:
         return f"http://{self._address(node)}:{self._configuration.agent_port}/"
+
+    def _foreign(self, node: NodeSpec) -> OrchestratorError:
+        return OrchestratorError(f"a foreign program answers at {self._url(node)}", "it is no pgunison agent", "stop it, or choose another port")
 
     def _unreachable(self, node: NodeSpec, error: httpx.HTTPError) -> AgentUnreachable:
         return AgentUnreachable(f"no agent answers for {node.name}", f"{self._url(node)}: {error}", "python3 orchestrator.py up")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from host.config import Configuration
-from host.errors import OrchestratorError, UsageError
+from host.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _read(path: Path) -> dict[str, str]:
         raise UsageError(f"{path} cannot be read", error.strerror or str(error), "name a readable file at $.system.config.passwords.file") from error
     except ValueError as error:
         # not the text itself: it may hold a password
-        raise OrchestratorError(f"{path} is not JSON", type(error).__name__, 'write {"role": "password", ...}') from error
+        raise UsageError(f"{path} is not JSON", type(error).__name__, 'write {"role": "password", ...}') from error
     if not isinstance(read, dict):
         raise UsageError(f"{path} is not a password file", "it holds no object", 'write {"role": "password", ...}')
     return read

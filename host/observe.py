@@ -66,6 +66,9 @@ def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None,
         return "target down" if target.node.process != "absent" else "missing"
     if subscription is None:
         return "missing"
+    if source.node.process == "absent":
+        # its data was removed, and the slot with it
+        return "slot lost"
     if not subscription["seeded"]:
         return "unseeded"
     if not subscription["complete"]:

@@ -4,8 +4,11 @@ microesb reads its configuration when it is imported and then imports the classe
 here, before any of them, makes every order of imports work.
 """
 
+import logging
 import os
 
+# at DEBUG microesb logs every property of a call, passwords too
+logging.getLogger("microesb").setLevel(logging.WARNING)
 os.environ.setdefault("esbconfig", "esb_config")
 
 from microesb import microesb  # noqa: E402

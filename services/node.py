@@ -159,13 +159,15 @@ def describe_tables(cursor) -> list[dict]:
 def describe_subscriptions(cursor) -> list[dict]:
     """Describe each subscription: is it enabled, seeded, does its apply worker run, how often did that fail?"""
     cursor.execute(
-        "SELECT s.subname AS name, s.subenabled AS enabled, d.subscription IS NOT NULL AS seeded, w.pid IS NOT NULL AS worker,"
+        "SELECT s.subname AS name, s.subenabled AS enabled, (SELECT count(*) FROM unison.replicated_table r WHERE NOT EXISTS ("
+        "   SELECT FROM unison.seeded d WHERE (d.subscription, d.schema_name, d.table_name) = (s.oid, r.schema_name, r.table_name))) = 0 AS seeded,"
+        " w.pid IS NOT NULL AS worker,"
         " coalesce(e.apply_error_count, 0) AS errors,"
         " (SELECT count(*) FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
         "   ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)"
         "   WHERE NOT EXISTS (SELECT FROM pg_subscription_rel l WHERE l.srsubid = s.oid"
         "     AND l.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))) = 0 AS complete"
-        " FROM pg_subscription s LEFT JOIN unison.seeded d ON d.subscription = s.oid"
+        " FROM pg_subscription s"
         " LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL"
         " LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid"
         " WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.subname LIKE %s ORDER BY 1", [r"unison\_%"])

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import unicodedata
 
 import psycopg2.extensions
 from microesb import microesb
@@ -49,6 +50,7 @@ def is_password(password: str, verifier: str | None) -> bool:
         return False
     _, iterations_salt, keys = verifier.split("$")
     iterations, salt = iterations_salt.split(":")
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(iterations))
+    # the normal form is most of what SASLprep (RFC 4013) does; where it is not all, the password is merely set again
+    salted = hashlib.pbkdf2_hmac("sha256", unicodedata.normalize("NFKC", password).encode(), base64.b64decode(salt), int(iterations))
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     return hmac.compare_digest(base64.b64encode(hashlib.sha256(client_key).digest()).decode(), keys.split(":")[0])

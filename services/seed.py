@@ -11,7 +11,6 @@ from psycopg2 import sql
 
 from services import shape, statements
 from services.errors import ServiceError
-from services.table import replicated_tables
 
 ORIGIN = "unison_seed"
 # Apply workers of other links may change the same rows in another order meanwhile.
@@ -19,10 +18,10 @@ ATTEMPTS = 5
 
 
 def seed(connection, open_peer: Callable[[], AbstractContextManager], subscription: str) -> int:
-    """Merge all rows and tombstones of the peer and mark the subscription as seeded; returns how many there were.
+    """Merge the rows and tombstones that the peer holds of each table that is not seeded yet; returns how many there were.
 
-    The slot was made before, so nothing of the peer is missed; what comes twice is harmless, because the merge is idempotent
-    (docs/convergence.md). ``connection`` is in autocommit mode and is left so. ServiceError when the peer cannot be read.
+    The subscription carries the changes of these tables already, so nothing of the peer is missed; what comes twice is harmless, because the
+    merge is idempotent (docs/convergence.md). ``connection`` is in autocommit mode and is left so. ServiceError when the peer cannot be read.
     """
     with connection.cursor() as cursor:
         # With an origin of its own, what is merged here is not sent on: the others get it from where it comes from.
@@ -50,14 +49,23 @@ def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], 
     cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;")
     with open_peer() as peer:
         peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        for table in replicated_tables(cursor):
-            found = shape.read(cursor, table["schema"], table["name"])
-            rows += copy(peer, cursor, sql.Identifier("unison", table["tombstone"]), [*found.key, "modified_ts", "modified_node"])
-            rows += copy(peer, cursor, sql.Identifier(table["schema"], table["name"]), found.stored)
+        for schema, name in unseeded(cursor, subscription):
+            found = shape.read(cursor, schema, name)
+            rows += copy(peer, cursor, sql.Identifier("unison", found.companion("tombstone")), [*found.key, "modified_ts", "modified_node"])
+            rows += copy(peer, cursor, sql.Identifier(schema, name), found.stored)
+            cursor.execute("INSERT INTO unison.seeded (subscription, schema_name, table_name)"
+                           " SELECT oid, %s, %s FROM pg_subscription WHERE subname = %s", [schema, name, subscription])
     cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
-    cursor.execute("INSERT INTO unison.seeded (subscription) SELECT oid FROM pg_subscription WHERE subname = %s", [subscription])
     connection.commit()
     return rows
+
+
+def unseeded(cursor, subscription: str) -> list[tuple[str, str]]:
+    """List the replicated tables that the subscription has not merged from before, as schema and name."""
+    cursor.execute("SELECT r.schema_name, r.table_name FROM unison.replicated_table r WHERE NOT EXISTS (SELECT FROM unison.seeded d"
+                   " JOIN pg_subscription s ON s.oid = d.subscription WHERE s.subname = %s"
+                   " AND (d.schema_name, d.table_name) = (r.schema_name, r.table_name)) ORDER BY 1, 2", [subscription])
+    return cursor.fetchall()
 
 
 def copy(peer, cursor, table: sql.Composable, columns: list[str]) -> int:

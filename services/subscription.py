@@ -10,7 +10,7 @@ from psycopg2 import sql
 from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
-from services.seed import seed
+from services.seed import seed, unseeded
 from services.server import change, options
 
 
@@ -42,8 +42,7 @@ class Subscription(microesb.ClassHandler):
             owner = node.require_prepared(cursor)
             self._create(cursor, name, owner, result)
             self._refresh(cursor, name, result)
-            cursor.execute("SELECT EXISTS (SELECT FROM unison.seeded JOIN pg_subscription s ON s.oid = subscription WHERE s.subname = %s)", [name])
-            if not cursor.fetchone()[0]:
+            if unseeded(cursor, name):
                 rows = seed(connection, self._peer, name)
                 result.done.append(f"merged {rows} rows and tombstones of {self.source}")
             cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])

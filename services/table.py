@@ -8,7 +8,7 @@ from psycopg2 import sql
 from services import shape, statements
 from services.errors import ServiceError
 from services.result import Result
-from services.sequence import set_range
+from services.sequence import node_range, set_range
 from services.server import change, connect
 from services.shape import VERSION_COLUMNS, Shape
 from services.trigger import INSTALLED, code_digest
@@ -53,6 +53,7 @@ class Table(microesb.ClassHandler):
                 cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_writers, unison_readers").format(sql.Identifier(self.schema)))
                 cursor.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO unison_writers").format(table))
                 cursor.execute(sql.SQL("GRANT SELECT ON {} TO unison_readers").format(table))
+                self._skip_drawn_keys(cursor)
                 for schema, sequence in self._owned_sequences(cursor):
                     cursor.execute(sql.SQL("GRANT USAGE ON SEQUENCE {} TO unison_writers").format(sql.Identifier(schema, sequence)))
                 result.done.append(f"opened {self.schema}.{self.name}")
@@ -181,6 +182,18 @@ class Table(microesb.ClassHandler):
                        " IS NOT NULL", [self.schema, self.name] * 2)
         for column in sorted({row[0] for row in cursor} | asked):
             set_range(cursor, (self.schema, self.name), column, self.parent_object.index, result)
+
+    def _skip_drawn_keys(self, cursor) -> None:
+        """Let the sequence go on behind the keys that are there: a node that was made anew drew them in its former life."""
+        found = shape.read(cursor, self.schema, self.name)
+        if found.own_sequence_key:
+            first, last = node_range(self.parent_object.index)
+            cursor.execute(sql.SQL(
+                "SELECT setval(s.name, drawn.highest) FROM (SELECT max({key}) AS highest FROM {table} WHERE {key} BETWEEN {first} AND {last}) AS drawn,"
+                " LATERAL (SELECT pg_get_serial_sequence({quoted}, {column})::regclass AS name) AS s"
+                " WHERE drawn.highest > coalesce(pg_sequence_last_value(s.name), 0)").format(
+                    key=sql.Identifier(found.key[0]), table=sql.Identifier(self.schema, self.name), first=sql.Literal(first), last=sql.Literal(last),
+                    quoted=sql.Literal(sql.Identifier(self.schema, self.name).as_string(cursor)), column=sql.Literal(found.key[0])))
 
     def _owned_sequences(self, cursor) -> list[tuple[str, str]]:
         cursor.execute("SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"

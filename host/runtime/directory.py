@@ -27,7 +27,10 @@ def cluster_directory(cluster_id: str) -> Path:
 @contextmanager
 def only_orchestrator(directory: Path) -> Iterator[None]:
     """Keep other orchestrators from changing the cluster; the system frees the lock of one that is killed."""
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OrchestratorError(f"{directory} cannot be made", error.strerror or str(error), "set PGUNISON_STATE to a directory that you can write") from error
     with open(directory / "orchestrator.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,11 +27,14 @@ CREATE TABLE IF NOT EXISTS unison.replicated_table (
     PRIMARY KEY (schema_name, table_name)
 );
 
--- The subscriptions whose source's rows and tombstones of before the slot have been merged. By oid: a subscription of the same name that is
--- made again has another slot, and between the two slots changes were lost.
+-- The tables of a subscription whose rows and tombstones were merged once it carried their changes: nothing of before is missing. By oid: a
+-- subscription of the same name that is made again has another slot, and between the two slots changes were lost.
 CREATE TABLE IF NOT EXISTS unison.seeded (
-    subscription oid PRIMARY KEY,
-    seeded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    subscription oid NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    seeded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (subscription, schema_name, table_name)
 );
 
 -- When the node swept, when the oldest transaction of that moment had begun, and from when on tombstones were looked at: the next sweep

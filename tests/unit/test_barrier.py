@@ -63,6 +63,13 @@ def test_a_peer_without_a_slot():
     assert Barrier(site).pending() == "node1 has no replication slot for node2"
 
 
+def test_a_link_that_is_left_out_is_not_waited_for():
+    site = Site("node1", "node2")
+    site.confirmed["node1"]["node2"] = "0/0"
+    assert Barrier(site, frozenset({("node1", "node2")})).pending() is None
+    assert Barrier(site, frozenset({("node2", "node1")})).pending() == "node2 is 4096 bytes behind node1"
+
+
 def test_waiting_ends_when_the_last_has_confirmed(monkeypatch):
     site = Site("node1", "node2")
     site.confirmed["node1"]["node2"] = "0/0"

@@ -72,9 +72,10 @@ def test_defaults_are_filled_in_for_objects_items_and_classes_left_out():
 
 
 def test_the_callers_document_is_untouched_and_shares_nothing_with_what_is_filled():
-    made = call("table.setup")
+    made = call("table.setup", (("Node", "Table", "Column", 0, "default"), {"function": "now"}))
     before = copy.deepcopy(made)
     root = check(made)[1]
+    root["Node"]["Table"]["Column"][0]["default"]["function"] = "changed"
     root["Node"]["Table"]["Column"].append("changed")
     root["Node"]["Table"]["Trigger"][0]["name"] = "changed"
     assert made == before

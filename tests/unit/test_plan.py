@@ -379,6 +379,10 @@ def test_from_any_state_and_interrupted(state, data):
         assert_done(world, desired)
 
 
+def test_a_new_link_is_not_expected_to_stream_at_once():
+    assert Subscribe("node2", "node1").after(absent(wanted(2, ONE))).link("node1", "node2").state == "starting"
+
+
 def test_publish_is_planned_once_for_all_tables():
     steps = plan(wanted(1, ONE, TWO), absent(wanted(1, ONE, TWO)))
     assert [step for step in steps if isinstance(step, Publish)] == [Publish("node1")]

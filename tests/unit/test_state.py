@@ -70,15 +70,10 @@ def test_no_table_is_open_without_its_merge(change):
     CLUSTER.with_node(replace(NODE2, tables=(replace(TABLE, open=False, **change),))).check_invariants()
 
 
-@pytest.mark.parametrize("state", ["missing", "unseeded"])
-def test_nodes_that_serve_are_linked(state):
-    unlinked = CLUSTER.with_link(LinkState("node2", "node1", state))
-    assert broken(unlinked) == f"node2 and node1 serve, their link is {state}"
+def test_nodes_that_serve_are_linked():
+    unlinked = CLUSTER.with_link(LinkState("node2", "node1", "missing"))
+    assert broken(unlinked) == "node2 and node1 serve, their link is missing"
     unlinked.with_node(replace(NODE1, serving=False)).check_invariants()
-
-
-def test_a_link_that_lacks_an_open_table():
-    assert "node2 lacks one of its tables" in broken(CLUSTER.with_link(LinkState("node1", "node2", "incomplete")))
 
 
 def test_a_link_may_lack_a_table_that_is_closed_everywhere():
@@ -88,6 +83,6 @@ def test_a_link_may_lack_a_table_that_is_closed_everywhere():
     cluster.with_link(LinkState("node1", "node2", "incomplete")).check_invariants()
 
 
-@pytest.mark.parametrize("state", ["streaming", "disabled", "catching up", "source down", "target down"])
+@pytest.mark.parametrize("state", ["streaming", "disabled", "unseeded", "incomplete", "catching up", "source down", "target down"])
 def test_a_link_that_is_only_late_loses_nothing(state):
     CLUSTER.with_link(LinkState("node1", "node2", state)).check_invariants()
