@@ -18,6 +18,7 @@ import uvicorn
 from container.configuration import AgentConfiguration
 from container.keeper import Keeper
 from container.postgresql import Postgresql
+from container.protocol import PromptProtocol
 from container.web import application
 from esb_config.call import execute
 from esb_config.document import document
@@ -60,7 +61,7 @@ def main() -> int:
     # uvicorn ends on these signals and then raises them again: PostgreSQL has to be stopped first
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)
-    uvicorn.Server(uvicorn.Config(web, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
+    uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
                                   timeout_graceful_shutdown=5)).run(sockets=[listener])
     keeper.stop()
     return 0

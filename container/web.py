@@ -1,5 +1,6 @@
 """The agent's HTTP side: JSON-RPC 2.0 at ``POST /``, ``GET /health``, ``GET /ready``."""
 
+import asyncio
 import hmac
 import json
 import logging
@@ -22,6 +23,7 @@ from esb_config.errors import CallError
 from services.errors import ServiceError
 
 BODY_LIMIT_BYTES = 256 * 1024
+BODY_TIMEOUT_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,11 @@ def application(token: str, health_of: Callable[[], dict[str, str | int | None]]
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return JSONResponse({"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": "Bearer"})
-        body = await request.body()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await request.body()
+        except TimeoutError:
+            return JSONResponse({"error": f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s"}, 408)
         answer = await run_in_threadpool(answer_to, body)
         return Response(answer, 200 if answer else 204, media_type="application/json")
 

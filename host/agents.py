@@ -66,17 +66,19 @@ class Agents:
 
         OrchestratorError with what was last seen when it takes longer, or when the agent has tried in vain several times.
         """
-        deadline, failures = time.monotonic() + timeout_s, 0
+        deadline, failures, before = time.monotonic() + timeout_s, 0, None
         while True:
             try:
                 health = self._health(node)
                 last, failures = health["problem"], health["failures"]
+                # what failed before we came may have been mended since
+                before = failures if before is None else before
                 if last is None:
                     return
             except AgentUnreachable as error:
                 alive(node)
                 last = error.detail
-            if failures >= FAILED_STARTS or time.monotonic() > deadline:
+            if failures >= FAILED_STARTS and failures > (before or 0) or time.monotonic() > deadline:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not start", last, f"python3 orchestrator.py logs {node.name}")
             time.sleep(0.05)
 

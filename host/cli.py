@@ -89,7 +89,7 @@ def main() -> int:
         return 0
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "orchestrator.py"
-        return _failed(UsageError(error.format_message(), "", f"python3 {where} --help"))
+        return _failed(UsageError(error.format_message(), f"called as {' '.join(['orchestrator.py', *sys.argv[1:]])[:200]}", f"python3 {where} --help"))
     except click.exceptions.Exit as error:
         return error.exit_code
     except OrchestratorError as error:

@@ -6,7 +6,7 @@ from psycopg2 import sql
 from services import statements
 from services.errors import ServiceError
 from services.maintenance import sweep, trim
-from services.publication import published_tables
+from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.role import GROUPS
 from services.server import change, connect
@@ -78,14 +78,15 @@ class Node(microesb.ClassHandler):
         with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
             swept = sweep(cursor, everything=True)
-        return Result(data={"swept": swept})
+        return Result(swept_sentence(swept), {"swept": swept})
 
     def maintain(self) -> Result:
         """Sweep what arrived lately and trim the images that are in the WAL already; the agent calls it again and again."""
         with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
             if self._identity(cursor) is None:
                 return Result()
-            return Result(data={"swept": sweep(cursor, everything=False), "trimmed": trim(cursor)})
+            swept = sweep(cursor, everything=False)
+            return Result(swept_sentence(swept), {"swept": swept, "trimmed": trim(cursor)})
 
     def require_prepared(self, cursor) -> str:
         """Return the owner role's name, or raise ServiceError when this is not the node that the call is for."""
@@ -111,6 +112,7 @@ class Node(microesb.ClassHandler):
             cursor.execute(statements.render("privileges", cursor, database=sql.Identifier(self.database)))
             result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
         self.require_prepared(cursor)
+        ensure_publication(cursor, owner, result)
 
     def _identity(self, cursor) -> dict | None:
         cursor.execute("SELECT to_regclass('unison.node') IS NOT NULL")
@@ -119,6 +121,10 @@ class Node(microesb.ClassHandler):
         cursor.execute("SELECT cluster, name, index, serving FROM unison.node")
         found = cursor.fetchone()
         return dict(zip(("cluster", "name", "index", "serving"), found, strict=True)) if found else None
+
+
+def swept_sentence(swept: int) -> list[str]:
+    return [f"swept {swept} rows that were older than their tombstone"] if swept else []
 
 
 def version(cursor) -> str:

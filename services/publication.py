@@ -4,7 +4,6 @@ from microesb import microesb
 from psycopg2 import sql
 
 from services import shape
-from services.errors import ServiceError
 from services.result import Result
 from services.server import change
 from services.statements import joined
@@ -21,16 +20,9 @@ class Publication(microesb.ClassHandler):
         result = Result()
         with change(self.parent_object.database) as connection, connection.cursor() as cursor:
             owner = self.parent_object.require_prepared(cursor)
-            tables = replicated_tables(cursor)
-            if not tables:
-                raise ServiceError("there is nothing to publish", "no table is set up on this node", "call table.setup first")
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s)", [NAME])
-            if not cursor.fetchone()[0]:
-                cursor.execute(sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert')").format(sql.Identifier(NAME)))
-                cursor.execute(sql.SQL("ALTER PUBLICATION {} OWNER TO {}").format(sql.Identifier(NAME), sql.Identifier(owner)))
-                result.done.append(f"created publication {NAME}")
+            ensure_publication(cursor, owner, result)
             published = published_tables(cursor)
-            for table in tables:
+            for table in replicated_tables(cursor):
                 if (table["schema"], table["name"]) not in published:
                     self._add(cursor, table)
                     result.done.append(f"published {table['schema']}.{table['name']}")
@@ -42,6 +34,15 @@ class Publication(microesb.ClassHandler):
         cursor.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}, {}, {} ({}, modified_ts, modified_node)").format(
             sql.Identifier(NAME), sql.Identifier(table["schema"], table["name"]), sql.Identifier("unison", table["image"]),
             sql.Identifier("unison", table["tombstone"]), joined(list(found.key))))
+
+
+def ensure_publication(cursor, owner: str, result: Result) -> None:
+    """Make the publication where it is missing; empty at first, so that peers can subscribe before there are tables."""
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s)", [NAME])
+    if not cursor.fetchone()[0]:
+        cursor.execute(sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert')").format(sql.Identifier(NAME)))
+        cursor.execute(sql.SQL("ALTER PUBLICATION {} OWNER TO {}").format(sql.Identifier(NAME), sql.Identifier(owner)))
+        result.done.append(f"created publication {NAME}")
 
 
 def published_tables(cursor) -> set[tuple[str, str]]:

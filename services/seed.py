@@ -61,10 +61,11 @@ def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], 
 
 
 def unseeded(cursor, subscription: str) -> list[tuple[str, str]]:
-    """List the replicated tables that the subscription has not merged from before, as schema and name."""
-    cursor.execute("SELECT r.schema_name, r.table_name FROM unison.replicated_table r WHERE NOT EXISTS (SELECT FROM unison.seeded d"
-                   " JOIN pg_subscription s ON s.oid = d.subscription WHERE s.subname = %s"
-                   " AND (d.schema_name, d.table_name) = (r.schema_name, r.table_name)) ORDER BY 1, 2", [subscription])
+    """List the tables that the subscription carries and whose rows of before it has not merged, as schema and name."""
+    cursor.execute("SELECT r.schema_name, r.table_name FROM pg_subscription s JOIN pg_subscription_rel l ON l.srsubid = s.oid"
+                   " JOIN unison.replicated_table r ON l.srrelid = to_regclass(format('%%I.%%I', r.schema_name, r.table_name))"
+                   " WHERE s.subname = %s AND NOT EXISTS (SELECT FROM unison.seeded d WHERE"
+                   " (d.subscription, d.schema_name, d.table_name) = (s.oid, r.schema_name, r.table_name)) ORDER BY 1, 2", [subscription])
     return cursor.fetchall()
 
 

@@ -60,6 +60,9 @@ class ProcessRuntime:
         if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT:
             raise OrchestratorError("the directory of the cluster's files has too long a name", f"{folder}: a Unix socket must fit in 107 bytes",
                                     "set PGUNISON_STATE to a shorter one")
+        if node.name in self._started and self._started[node.name].poll() is None:
+            # it has not taken its lock yet
+            return
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._write_configuration(node, folder)
         # What of our environment could change what the agent or PostgreSQL does, stays behind.
@@ -89,13 +92,17 @@ class ProcessRuntime:
                     raise OrchestratorError(f"the agent of {node.name} does not end", f"process {pid}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
                                             f"see {folder / 'agent.log'}, then kill -9 {pid}")
                 time.sleep(0.02)
-            if node.name in self._started:
-                self._started.pop(node.name).wait(STOP_TIMEOUT_S)
+        self._reap(node)
         # an agent that was killed leaves its PostgreSQL behind
         if (folder / "data" / "postmaster.pid").exists():
             done = subprocess.run([sys.executable, "-m", "container.agent", folder / "agent.json", "stop"], cwd=PROJECT, capture_output=True, text=True)
             if done.returncode:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not end", done.stderr.strip()[-300:], f"see {folder}")
+
+    def _reap(self, node: NodeSpec) -> None:
+        """Wait for an agent that we started and that has let go of its lock."""
+        if node.name in self._started:
+            self._started.pop(node.name).wait(STOP_TIMEOUT_S)
 
     def purge(self, node: NodeSpec) -> None:
         """Remove a stopped node with its data."""

@@ -137,26 +137,42 @@ def alive(node):
     """The agent's process runs."""
 
 
-def test_waiting_ends_when_postgresql_accepts_connections(server):
-    answers = iter([httpx.ConnectError("not yet"), HEALTH | {"problem": "PostgreSQL is being started"}, HEALTH])
+def in_turn(server, *answers) -> None:
+    """Answer these one after another: an exception is raised, anything else is put into the health."""
+    left = iter(answers)
 
     def answer(request):
-        found = next(answers)
+        found = next(left)
         if isinstance(found, Exception):
             raise found
-        return httpx.Response(200, json=found)
+        return httpx.Response(200, json=HEALTH | found)
 
     server.answer = answer
+
+
+def failed(failures: int) -> dict:
+    return {"problem": "port 5432 is not free", "failures": failures}
+
+
+def test_waiting_ends_when_postgresql_accepts_connections(server):
+    in_turn(server, httpx.ConnectError("not yet"), {"problem": "PostgreSQL is being started"}, failed(1), {})
     server.agents.await_postgresql(NODE, alive)
-    assert len(server.seen) == 3
+    assert len(server.seen) == 4
 
 
 def test_waiting_ends_when_it_failed_to_start_several_times(server):
-    server.says(json=HEALTH | {"problem": "port 5432 is not free", "failures": module.FAILED_STARTS})
-    with pytest.raises(OrchestratorError) as failed:
+    in_turn(server, {"problem": "PostgreSQL is being started"}, *[failed(number) for number in range(1, module.FAILED_STARTS + 1)])
+    with pytest.raises(OrchestratorError) as refused:
         server.agents.await_postgresql(NODE, alive)
-    assert failed.value.detail == "port 5432 is not free"
-    assert len(server.seen) == 1
+    assert refused.value.detail == "port 5432 is not free"
+
+
+def test_what_failed_before_may_have_been_mended_since(server):
+    in_turn(server, failed(7), failed(7), {})
+    server.agents.await_postgresql(NODE, alive)
+    in_turn(server, failed(7), failed(7), failed(8))
+    with pytest.raises(OrchestratorError, match="does not start"):
+        server.agents.await_postgresql(NODE, alive)
 
 
 def test_waiting_ends_when_the_agent_is_dead(server):
