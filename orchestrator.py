@@ -5,6 +5,9 @@ import sys
 
 try:
     from host.cli import main
+except KeyboardInterrupt:
+    print("error: interrupted\ndetail: nothing was done\nhint: call the same command again", file=sys.stderr)
+    sys.exit(1)
 except ModuleNotFoundError as missing:
     if missing.name in ("host", "container", "services", "esb_config"):
         raise

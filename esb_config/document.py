@@ -2,6 +2,7 @@
 
 import copy
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +17,9 @@ FORMATS = jsonschema.FormatChecker(formats=())
 
 @FORMATS.checks("identifier")
 def is_identifier(value: Any) -> bool:
-    """Tell whether PostgreSQL takes the name as it is: longer ones it would cut, without an error."""
-    return not isinstance(value, str) or ("\0" not in value and 1 <= len(value.encode(errors="replace")) <= 63
-                                          and value.isprintable())
+    """Tell whether PostgreSQL takes the name as it is (longer ones it would cut, without an error), and files and messages can hold it in a line."""
+    return not isinstance(value, str) or (1 <= len(value.encode(errors="replace")) <= 63
+                                          and not any(unicodedata.category(character) in ("Cc", "Cs") for character in value))
 
 
 def document(service_id: str, **root: Any) -> dict[str, Any]:

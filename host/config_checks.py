@@ -11,6 +11,8 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator, FormatChecker
 
+from esb_config.document import is_identifier
+
 Fault = tuple[tuple[str | int, ...], str]
 
 SCHEMA = json.loads(Path(__file__).with_name("sysconfig.schema.json").read_text("utf-8"))
@@ -22,14 +24,8 @@ FOUND_CHARACTERS = 40
 INVALID = object()
 
 formats = FormatChecker(("ipv4",))
-
-
-@formats.checks("postgresql-identifier")
-def _is_identifier(value: object) -> bool:
-    # NAMEDATALEN counts bytes, JSON Schema's maxLength characters.
-    return not isinstance(value, str) or ("\0" not in value and 1 <= len(value.encode()) <= 63)
-
-
+# the same rule as in the calls, so that what passes here does not fail there
+formats.checks("postgresql-identifier")(is_identifier)
 validator = Draft202012Validator(SCHEMA, format_checker=formats)
 
 

@@ -48,7 +48,7 @@ class Column(microesb.MultiClassHandler):
             known = cursor.fetchone()[0]
         if known is None:
             raise ServiceError(f"column {self.name}: there is no type {self.type!r}", "to_regtype() does not know it",
-                               "name a type of PostgreSQL, or make the type on every node first")
+                               "name a type of PostgreSQL, or make the type on every node first and name it with its schema, such as public.mood")
         return self.type
 
     def _default(self) -> sql.Composable:

@@ -32,6 +32,7 @@ class Table(microesb.ClassHandler):
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
             self._create(cursor, result)
             if not self._is_set_up(cursor):
+                shape.read(cursor, self.schema, self.name)
                 self._refuse_lonely_rows(cursor)
                 self._add_version_columns(cursor, result)
                 found = shape.read(cursor, self.schema, self.name)
@@ -96,22 +97,26 @@ class Table(microesb.ClassHandler):
         if set(VERSION_COLUMNS) & set(names):
             raise ServiceError(f"{self.schema}.{self.name} cannot be replicated", "modified_ts and modified_node hold the version of a row",
                                "name the column otherwise")
+        definitions = self._definitions(cursor, columns)
+        if self.schema != "public":
+            cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
+        cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(self.schema, self.name), definitions))
+        result.done.append(f"created table {self.schema}.{self.name}")
+
+    def _definitions(self, cursor, columns: list) -> sql.Composable:
         key = [column.name for column in columns if column.primary_key]
         if not key:
             raise ServiceError(f"{self.schema}.{self.name} cannot be replicated", "no column is of the primary key", "say which one is")
-        definitions = [column.definition(cursor) for column in columns]
-        definitions.append(sql.SQL("PRIMARY KEY ({})").format(statements.joined(key)))
-        if self.schema != "public":
-            cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
-        cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(self.schema, self.name), sql.SQL(", ").join(definitions)))
-        result.done.append(f"created table {self.schema}.{self.name}")
+        return sql.SQL(", ").join([*(column.definition(cursor) for column in columns), sql.SQL("PRIMARY KEY ({})").format(statements.joined(key))])
 
     def _refuse_other_columns(self, cursor, columns: list) -> None:
-        cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
-                       " AND attnum > 0 AND NOT attisdropped ORDER BY attnum", [self.schema, self.name])
-        found = [row[0] for row in cursor if row[0] not in VERSION_COLUMNS]
-        asked = [column.name for column in columns]
-        if asked and asked != found:
+        if not columns:
+            return
+        # only the server knows what a type's text means: what is asked for is made, looked at and thrown away
+        cursor.execute(sql.SQL("CREATE TEMPORARY TABLE unison_asked ({}) ON COMMIT DROP").format(self._definitions(cursor, columns)))
+        asked, found = catalog_columns(cursor, "pg_temp", "unison_asked"), catalog_columns(cursor, self.schema, self.name)
+        cursor.execute("DROP TABLE pg_temp.unison_asked")
+        if asked != found:
             raise ServiceError(f"table {self.schema}.{self.name} has other columns than asked for",
                                f"it has {', '.join(found)}; asked for {', '.join(asked)}", "columns of a replicated table cannot be changed")
 
@@ -209,6 +214,17 @@ class Table(microesb.ClassHandler):
         if self._recorded(cursor) is None:
             raise ServiceError(f"{self.schema}.{self.name} is not replicated on this node", "it was never set up", "call table.setup first")
         return shape.read(cursor, self.schema, self.name)
+
+
+def catalog_columns(cursor, schema: str, table: str) -> list[str]:
+    """List a table's columns, but for the version, as ``name type [not null] [key n]``."""
+    cursor.execute(
+        "SELECT concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END,"
+        " 'key ' || array_position(k.conkey, a.attnum)) FROM pg_attribute a"
+        " LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'p'"
+        " WHERE a.attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND a.attnum > 0 AND NOT a.attisdropped"
+        " AND a.attname <> ALL (%s) ORDER BY a.attnum", [schema, table, list(VERSION_COLUMNS)])
+    return [row[0] for row in cursor]
 
 
 def replicated_tables(cursor) -> list[dict]:

@@ -27,7 +27,7 @@ AT_SCALE = "$.system.networks[0].config.scale"
 AT_IPV4 = "$.system.networks[0].config.net.ipv4"
 AT_COLUMNS = "$.system.config.tables[0].columns"
 
-A_NAME = "a name of 1 to 63 bytes without NUL"
+A_NAME = "a name of 1 to 63 bytes without control characters"
 A_COLUMN_NAME = f"{A_NAME}, not modified_ts or modified_node, which hold the row's version"
 A_ROLE_NAME = (
     "a role name of 1 to 31 characters a-z, 0-9 and _, not beginning with a digit or pg_, "
@@ -181,7 +181,7 @@ def test_the_password_file_is_absolute_when_the_configuration_is_named_relativel
     assert load(Path("sysconfig.json")).password_file == tmp_path / "passwords"
 
 
-@pytest.mark.parametrize("name", [HOSTILE, "'; DROP TABLE x", "%s %(a)s {0}", "a\nb", " ", "ü" * 31 + "x", "x" * 63])
+@pytest.mark.parametrize("name", [HOSTILE, "'; DROP TABLE x", "%s %(a)s {0}", " ", "ü" * 31 + "x", "x" * 63])
 def test_hostile_names_are_accepted(load_changed, name):
     table = {"schema": name, "name": name, "columns": [{"name": name, "type": "text", "primary_key": True}]}
     configuration = load_changed(((*CONFIG, "database"), name), ((*CONFIG, "tables", 1), table))
