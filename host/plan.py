@@ -1,7 +1,8 @@
 """The plan: from what a cluster is to what it should be. No I/O.
 
 Invariants, which hold after each step (:meth:`host.state.ClusterState.check_invariants`): a node serves only when it is linked with every
-other node that serves, both ways, and holds what they held; a table is open for writers only when every subscriber takes it.
+other node that serves, both ways; a table is open for writers only where the merge stands and where it is published. A link that takes a table
+merges what its source holds of it, so nothing is lost whatever was open before.
 Nodes join one after another; only their processes start side by side, because that changes nothing that anybody sees.
 """
 
