@@ -34,14 +34,14 @@ def main() -> int:
     """Run the agent of the configuration that the command line names; returns the exit status."""
     configuration = AgentConfiguration.load(Path(sys.argv[1]))
     log_to(configuration.directory / "agent.log")
-    lock = open(configuration.directory / "agent.lock", "a+")  # noqa: SIM115 (held until the process ends)
+    # A bare descriptor, because a file object would be closed when this function returns, and the lock must be held until the process is gone.
+    lock = os.open(configuration.directory / "agent.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return failed("another agent keeps this node")
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
     if sys.argv[2:] == ["stop"]:
         Postgresql(configuration).stop()
         return 0
