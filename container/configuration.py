@@ -20,7 +20,7 @@ class AgentConfiguration:
 
     ``directory`` holds everything of the node, ``binaries`` PostgreSQL's programs. ``user`` is None where the agent is not root: then PostgreSQL
     runs as the agent does. ``template`` is a directory that the nodes of this machine share, to run initdb once for all.
-    ``max_nodes`` is how many nodes the cluster may have, ``networks`` (CIDR) where clients come from.
+    ``upkeep`` are properties for ``node.maintain``; ``max_nodes`` is how many nodes the cluster may have, ``networks`` (CIDR) where clients come from.
     """
 
     cluster: str
@@ -33,6 +33,7 @@ class AgentConfiguration:
     max_nodes: int
     networks: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
+    upkeep: tuple[tuple[str, int], ...]
     directory: Path
     binaries: Path
     token_file: Path
@@ -59,6 +60,7 @@ class AgentConfiguration:
             read[key] = Path(read[key]) if read[key] is not None else None
         read["networks"] = tuple(read["networks"])
         read["settings"] = tuple((name, value) for name, value in read["settings"])
+        read["upkeep"] = tuple((name, value) for name, value in read["upkeep"])
         read["user"] = User(**read["user"]) if read["user"] else None
         return cls(**read)
 

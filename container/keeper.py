@@ -32,7 +32,8 @@ class Keeper(threading.Thread):
         self._server = Postgresql(configuration)
         self._stopping = threading.Event()
         self._maintenance = document("node.maintain", Cluster={"id": configuration.cluster, "Node": {
-            "name": configuration.node, "index": configuration.index, "database": configuration.database}})
+            "name": configuration.node, "index": configuration.index, "database": configuration.database,
+            **dict(configuration.upkeep)}})
 
     def run(self) -> None:
         pause_s = 0.0
@@ -72,7 +73,7 @@ class Keeper(threading.Thread):
 
     def _maintain(self) -> None:
         try:
-            swept = execute(self._maintenance).get("swept", 0)
+            done = execute(self._maintenance)
         except ServiceError as error:
             logger.warning("maintenance: %s: %s", error.message, error.detail)
             return
@@ -80,5 +81,7 @@ class Keeper(threading.Thread):
             # a lock that is held for long, a deadlock, a server that ends: the next round does it
             logger.warning("maintenance: %s", error.diag.message_primary or type(error).__name__)
             return
-        if swept:
-            logger.info("swept %d rows that a race had left behind their tombstones", swept)
+        if done.get("swept"):
+            logger.info("swept %d rows that a race had left behind their tombstones", done["swept"])
+        if done.get("collected"):
+            logger.info("collected %d tombstones that every member has applied", done["collected"])

@@ -75,6 +75,16 @@ def verify(call: commands.Call) -> None:
 
 
 @cli.command()
+@click.option("--table", help="Only of this table.")
+@click.option("--limit", type=click.IntRange(1, 10000), default=100, help="How many at the most; 100 by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def conflicts(call: commands.Call, table: str | None, limit: int, as_json: bool) -> None:
+    """Show what was written and lost to a concurrent change."""
+    commands.conflicts(call, table, as_json, limit)
+
+
+@cli.command()
 @click.argument("node")
 @click.pass_obj
 def logs(call: commands.Call, node: str) -> None:

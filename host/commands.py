@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from host import report
-from host.config import Configuration
-from host.errors import OrchestratorError
+from host.config import Configuration, Table
+from host.conflicts import collect_conflicts, to_json
+from host.errors import OrchestratorError, UsageError
 from host.execute import bring_up
 from host.progress import Progress
 from host.runtime.directory import cluster_directory, only_orchestrator
@@ -114,6 +115,28 @@ def verify(call: Call) -> None:
         print(f"warning: {link.source} to {link.target} is {link.state}", file=sys.stderr)
     for verified in verify_site(site, broken):
         print(f"{verified.table}: {verified.rows} rows, the same on {len(site.configuration.nodes)} nodes")
+
+
+def conflicts(call: Call, table: str | None, as_json: bool, limit: int) -> None:
+    """Print what the nodes remember of versions that lost to a concurrent one: each once, the newest first."""
+    site = call.site()
+    require_ready(site.observe())
+    tables = [_configured_table(call.configuration, table)] if table else call.configuration.tables
+    found = collect_conflicts(site, tables, limit)
+    if as_json:
+        print(to_json(found))
+    elif found:
+        report.conflicts(found, Console(highlight=False, soft_wrap=True))
+    else:
+        print("no conflicts")
+
+
+def _configured_table(configuration: Configuration, name: str) -> Table:
+    tables = [table for table in configuration.tables if name in (table.name, f"{table.schema}.{table.name}")]
+    if len(tables) != 1:
+        raise UsageError(f"{len(tables) or 'no'} tables are called {name}", "the configuration has " + ", ".join(
+            f"{table.schema}.{table.name}" for table in configuration.tables), "name one of them, with its schema")
+    return tables[0]
 
 
 def require_ready(cluster: ClusterState) -> None:

@@ -74,7 +74,10 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What sysconfig.json asks for; ``settings`` are further settings for postgresql.conf, as (name, value)."""
+    """What sysconfig.json asks for; ``settings`` are further settings for postgresql.conf, as (name, value).
+
+    ``upkeep`` says how long and how much a node remembers, as (property of ``node.maintain``, number).
+    """
 
     id: str
     database: str
@@ -84,6 +87,7 @@ class Configuration:
     groups: tuple[Group, ...]
     tables: tuple[Table, ...]
     settings: tuple[tuple[str, str], ...]
+    upkeep: tuple[tuple[str, int], ...]
     password_file: Path | None
     network_id: str
     subnet: IPv4Network
@@ -150,6 +154,7 @@ def _configuration(system: dict, directory: Path) -> Configuration:
         groups=tuple(Group(**{"connections_per_node": 2, "autocommit": True} | group) for group in config["groups"]),
         tables=tuple(_table(table) for table in config["tables"]),
         settings=tuple(sorted((name, _setting(value)) for name, value in config.get("postgresql", {}).items())),
+        upkeep=tuple(sorted(config.get("upkeep", {}).items())),
         password_file=directory / config["passwords"]["file"] if "passwords" in config else None,
         network_id=network["id"],
         subnet=subnet,

@@ -50,7 +50,8 @@ def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec)
     tables = tuple(TableState(table["schema"], table["name"], comparable(table["columns"]), table["published"], table["open"], table["fault"])
                    for table in found["tables"])
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
-                     roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"])
+                     roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
+                     upkeep=found["upkeep"])
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 

@@ -4,20 +4,37 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from host.site import Site
-from host.state import ClusterState
+from host.state import ClusterState, NodeState
+
+ROW_SHOWN = 200
+# deletions are collected about a minute after everybody has them; a node that is away for longer than this is worth a line
+QUIET_S = 600
 
 
 def as_dict(site: Site, cluster: ClusterState) -> dict[str, Any]:
     """Write a cluster's state as JSON takes it; the shape is fixed (README)."""
     nodes = [{"name": node.name, "index": node.index, "address": site.runtime.address(site.any_spec(node.name)),
               "port": site.configuration.postgresql_port, "state": node.state, "problem": node.problem, "version": node.version or None,
-              "tables": [{"name": str(table), "open": table.open, "fault": table.fault} for table in node.tables]}
+              "upkeep": node.upkeep, "tables": [{"name": str(table), "open": table.open, "fault": table.fault} for table in node.tables]}
              for node in cluster.nodes]
     links = [{"source": link.source, "target": link.target, "state": link.state, "lag_bytes": link.lag_bytes, "errors": link.errors}
              for link in sorted(cluster.links, key=lambda link: (link.source, link.target))]
     return {"cluster": cluster.id, "runtime": site.runtime.name, "nodes": nodes, "links": links}
+
+
+def conflicts(found: list[dict[str, Any]], console: Console) -> None:
+    """Print conflicts, the newest first: what was lost, and to which version."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("lost at", "node", "table", "key", "lost", "to", "node"):
+        shown.add_column(name, overflow="fold")
+    for one in found:
+        lost = "(a deletion)" if one["lost_row"] is None else one["lost_row"]
+        shown.add_row(*(Text(str(cell)) for cell in (one["lost_ts"], one["lost_node"], f"{one['schema']}.{one['table']}", one["key"],
+                                                     lost if len(lost) <= ROW_SHOWN else f"{lost[:ROW_SHOWN]}...", one["won_ts"], one["won_node"])))
+    console.print(shown)
 
 
 def table(site: Site, cluster: ClusterState, console: Console | None = None) -> None:
@@ -36,5 +53,12 @@ def table(site: Site, cluster: ClusterState, console: Console | None = None) -> 
         shown.add_row(node.name, address, node.state, receives, f"{behind} bytes")
     console.print(shown)
     for node in cluster.nodes:
-        for problem in filter(None, [node.problem, *(f"{t}: {t.fault}" for t in node.tables if t.fault)]):
+        for problem in filter(None, [node.problem, *(f"{t}: {t.fault}" for t in node.tables if t.fault), _held(node)]):
             console.print(f"{node.name}: {problem}", markup=False)
+
+
+def _held(node: NodeState) -> str | None:
+    """Say why the node cannot forget deletions, when that has lasted."""
+    if not node.upkeep or not node.upkeep["silent"] or (node.upkeep["confirmed_s_ago"] or QUIET_S) < QUIET_S:
+        return None
+    return f"keeps {node.upkeep['tombstone_bytes']} bytes of tombstones, because nothing is heard of {', '.join(node.upkeep['silent'])}"

@@ -20,7 +20,10 @@ class TableState:
 
 @dataclass(frozen=True)
 class NodeState:
-    """A node. ``process`` is absent (it was never made), stopped or running; ``problem`` says why a running node cannot be asked."""
+    """A node. ``process`` is absent (it was never made), stopped or running; ``problem`` says why a running node cannot be asked.
+
+    ``upkeep`` is what the node remembers beside the rows, as ``node.describe`` answers it; None when it was not asked.
+    """
 
     name: str
     index: int
@@ -31,6 +34,7 @@ class NodeState:
     roles: tuple[str, ...] = ()
     tables: tuple[TableState, ...] = ()
     version: str = field(default="", compare=False)
+    upkeep: dict | None = field(default=None, compare=False)
 
     @property
     def state(self) -> str:

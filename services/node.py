@@ -5,7 +5,7 @@ from psycopg2 import sql
 
 from services import statements
 from services.errors import ServiceError
-from services.maintenance import sweep, trim
+from services.maintenance import Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.role import GROUPS
@@ -40,13 +40,14 @@ class Node(microesb.ClassHandler):
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
-        data = {"prepared": False, "serving": False, "roles": [], "tables": [], "subscriptions": [], "senders": []}
+        data = {"prepared": False, "serving": False, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
         try:
             with connect(self.database) as connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)
                 if identity is not None:
                     data |= identity | {"prepared": True, "roles": describe_roles(cursor), "tables": describe_tables(cursor),
-                                        "subscriptions": describe_subscriptions(cursor), "senders": describe_senders(cursor)}
+                                        "subscriptions": describe_subscriptions(cursor), "senders": describe_senders(cursor),
+                                        "upkeep": describe_upkeep(cursor)}
                 return Result(data=data | {"server_version": version(cursor)})
         except ServiceError:
             with connect("postgres") as connection, connection.cursor() as cursor:
@@ -77,16 +78,17 @@ class Node(microesb.ClassHandler):
         """Delete every row that is older than its tombstone; needed after a race, and before nodes are compared."""
         with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
-            swept = sweep(cursor, everything=True)
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            swept = sweep(cursor)
         return Result(swept_sentence(swept), {"swept": swept})
 
     def maintain(self) -> Result:
-        """Sweep what arrived lately and trim the images that are in the WAL already; the agent calls it again and again."""
+        """Sweep what arrived lately, trim messages that are in the WAL already, collect tombstones; the agent calls it again and again."""
         with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
             if self._identity(cursor) is None:
                 return Result()
-            swept = sweep(cursor, everything=False)
-            return Result(swept_sentence(swept), {"swept": swept, "trimmed": trim(cursor)})
+            done = maintain(cursor, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
+            return Result(swept_sentence(done["swept"]), done)
 
     def require_prepared(self, cursor) -> str:
         """Return the owner role's name, or raise ServiceError when this is not the node that the call is for."""
@@ -106,7 +108,8 @@ class Node(microesb.ClassHandler):
         # a later version of the program may bring more tables: every statement of the file is repeatable
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(statements.render("schema", cursor, owner=sql.Identifier(owner)))
-        cursor.execute(statements.render("guard", cursor))
+        for name in ("guard", "conflict", "beat"):
+            cursor.execute(statements.render(name, cursor))
         if not known:
             cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", [self.parent_object.id, self.name, self.index])
             cursor.execute(statements.render("privileges", cursor, database=sql.Identifier(self.database)))
@@ -179,6 +182,14 @@ def describe_subscriptions(cursor) -> list[dict]:
         " WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.subname LIKE %s ORDER BY 1", [r"unison\_%"])
     names = [column.name for column in cursor.description]
     return [dict(zip(names, row, strict=True)) | {"source": link_ends(row[0])[0]} for row in cursor]
+
+
+def describe_upkeep(cursor) -> dict:
+    """Describe what the node remembers, and since when the members have confirmed (seconds, null while they never have)."""
+    cursor.execute(statements.text("collect"))
+    found = cursor.fetchone()
+    cursor.execute(statements.text("upkeep"), {"round": found[0] if found else None})
+    return dict(zip((column.name for column in cursor.description), cursor.fetchone(), strict=True))
 
 
 def describe_senders(cursor) -> list[dict]:

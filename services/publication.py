@@ -6,6 +6,7 @@ from psycopg2 import sql
 from services import shape
 from services.result import Result
 from services.server import change
+from services.shape import TOMBSTONE_COLUMNS
 from services.statements import joined
 from services.table import replicated_tables
 
@@ -13,7 +14,7 @@ NAME = "unison"
 
 
 class Publication(microesb.ClassHandler):
-    """The node's one publication: each replicated table, its images and its tombstones, INSERTs only."""
+    """The node's one publication: each replicated table, its images and its tombstones, and the node's beats; INSERTs only."""
 
     def set_up(self) -> Result:
         """Publish every table that is set up; a second call finds it done."""
@@ -30,17 +31,17 @@ class Publication(microesb.ClassHandler):
 
     def _add(self, cursor, table: dict) -> None:
         found = shape.read(cursor, table["schema"], table["name"])
-        # arrived_at stays behind: a tombstone's arrival is each node's own
-        cursor.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}, {}, {} ({}, modified_ts, modified_node)").format(
+        # unison_arrived stays behind: a tombstone's arrival is each node's own
+        cursor.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}, {}, {} ({})").format(
             sql.Identifier(NAME), sql.Identifier(table["schema"], table["name"]), sql.Identifier("unison", table["image"]),
-            sql.Identifier("unison", table["tombstone"]), joined(list(found.key))))
+            sql.Identifier("unison", table["tombstone"]), joined([*found.key, *TOMBSTONE_COLUMNS])))
 
 
 def ensure_publication(cursor, owner: str, result: Result) -> None:
-    """Make the publication where it is missing; empty at first, so that peers can subscribe before there are tables."""
+    """Make the publication where it is missing; with the beats only at first, so that peers can subscribe before there are tables."""
     cursor.execute("SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s)", [NAME])
     if not cursor.fetchone()[0]:
-        cursor.execute(sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert')").format(sql.Identifier(NAME)))
+        cursor.execute(sql.SQL("CREATE PUBLICATION {} FOR TABLE unison.beat WITH (publish = 'insert')").format(sql.Identifier(NAME)))
         cursor.execute(sql.SQL("ALTER PUBLICATION {} OWNER TO {}").format(sql.Identifier(NAME), sql.Identifier(owner)))
         result.done.append(f"created publication {NAME}")
 

@@ -46,15 +46,23 @@ def seed(connection, open_peer: Callable[[], AbstractContextManager], subscripti
 def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], subscription: str) -> int:
     rows = 0
     # a large table takes its time, and so may a worker that holds a row
-    cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;")
+    # What is copied says nothing of what its writer had seen, so it makes no conflict; the stream does, on one of the two nodes at least.
+    cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
+                   " SET LOCAL unison.seeding = on")
     with open_peer() as peer:
         peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
         for schema, name in unseeded(cursor, subscription):
             found = shape.read(cursor, schema, name)
-            rows += copy(peer, cursor, sql.Identifier("unison", found.companion("tombstone")), [*found.key, "modified_ts", "modified_node"])
+            rows += copy(peer, cursor, sql.Identifier("unison", found.companion("tombstone")), [*found.key, *shape.TOMBSTONE_COLUMNS])
             rows += copy(peer, cursor, sql.Identifier(schema, name), found.stored)
             cursor.execute("INSERT INTO unison.seeded (subscription, schema_name, table_name)"
                            " SELECT oid, %s, %s FROM pg_subscription WHERE subname = %s", [schema, name, subscription])
+        with peer.cursor() as source:
+            # the rows may be any member's, and this node may not have heard them from that member yet
+            source.execute("SELECT life, number FROM unison.member")
+            for life, number in source.fetchall():
+                cursor.execute("INSERT INTO unison.hearsay AS h (life, number) VALUES (%s, %s)"
+                               " ON CONFLICT (life) DO UPDATE SET number = greatest(h.number, excluded.number)", [life, number])
     cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
     connection.commit()
     return rows

@@ -8,9 +8,12 @@ from psycopg2 import sql
 from services.errors import ServiceError
 from services.sequence import RANGE
 from services.statements import joined
-from services.trigger import INSTALLED
+from services.trigger import CALLED, INSTALLED
 
 VERSION_COLUMNS = ("modified_ts", "modified_node")
+# what images and tombstones have besides (companions.sql)
+TOMBSTONE_COLUMNS = (*VERSION_COLUMNS, "unison_replaced_ts", "unison_replaced_node")
+COMPANION_COLUMNS = ("unison_replaced_ts", "unison_replaced_node", "unison_arrived")
 PERSISTENCE = {"u": "unlogged", "t": "temporary"}
 KINDS = {"p": "a partitioned table", "v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
 
@@ -51,12 +54,15 @@ class Shape:
                 key=sql.Identifier(key[0]), range=sql.Literal(RANGE))
         names = {
             "table": sql.Identifier(self.schema, self.table), "image": beside("image"), "tombstone": beside("tombstone"),
-            "buried": beside("buried"), "tombstone_index": sql.Identifier(self.companion("tombstone_key")),
+            "buried": beside("buried"), "revive": beside("revive"), "settle": beside("settle"),
+            "schema_text": sql.Literal(self.schema), "table_text": sql.Literal(self.table), "tombstone_index": sql.Identifier(self.companion("tombstone_key")),
             "tombstone_arrival": sql.Identifier(self.companion("tombstone_arrival")), "node": sql.Literal(node_index),
             "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable), "own_key": own_key,
-            "n_columns": joined(stored, "n"), "new_columns": joined(stored, "new"), "excluded_updatable": joined(updatable, "excluded"),
-        } | {f"{alias}_key": joined(key, alias) for alias in ("t", "d", "n", "o", "r", "new")}
-        return {"names": names, "functions": {part: beside(part) for part in INSTALLED}}
+            "new_all": sql.SQL(", ").join(sql.NULL if column in self.generated else sql.Identifier("new", column) for column in self.columns),
+        } | {f"{alias}_key": joined(key, alias) for alias in ("t", "d", "n", "o", "r", "new", "incoming")}
+        names |= {f"{alias}_columns": joined(stored, alias) for alias in ("t", "n", "new", "incoming")}
+        names |= {f"{alias}_updatable": joined(updatable, alias) for alias in ("new", "incoming")}
+        return {"names": names, "functions": {part: beside(part) for part in (*CALLED, *INSTALLED)}}
 
 
     def _key_size(self) -> sql.Composable:
@@ -84,6 +90,9 @@ def read(cursor, schema: str, table: str) -> Shape | None:
     columns = cursor.fetchall()
     key, long_key = _primary_key(cursor, oid, name)
     _refuse_constraints(cursor, oid, name)
+    taken = {column[0] for column in columns} & set(COMPANION_COLUMNS)
+    if taken:
+        raise ServiceError(f"{name} cannot be replicated", f"column {min(taken)} has a name that pgunison needs beside the table", "name it otherwise")
     generated = {column for column, stored, _, _ in columns if stored}
     if generated & set(key):
         raise ServiceError(f"{name} cannot be replicated", f"key column {min(generated & set(key))} is generated: it is computed only after the merge"

@@ -108,8 +108,9 @@ class Subscription(microesb.ClassHandler):
 
     def _refresh(self, cursor, name: str, result: Result) -> None:
         """Take tables that were set up and published after the subscription was made."""
-        cursor.execute("SELECT count(*) FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
-                       " ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)"
+        cursor.execute("SELECT count(*) FROM (SELECT 'unison' AS schema_name, 'beat' AS table_name UNION ALL"
+                       " SELECT t.* FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
+                       " ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)) AS t"
                        " WHERE NOT EXISTS (SELECT FROM pg_subscription_rel s JOIN pg_subscription p ON p.oid = s.srsubid"
                        " WHERE p.subname = %s AND s.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))", [name])
         if cursor.fetchone()[0]:

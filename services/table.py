@@ -11,7 +11,7 @@ from services.result import Result
 from services.sequence import node_range, set_range
 from services.server import change, connect
 from services.shape import VERSION_COLUMNS, Shape
-from services.trigger import INSTALLED, code_digest
+from services.trigger import CALLED, INSTALLED, code_digest
 
 
 class Table(microesb.ClassHandler):
@@ -84,6 +84,16 @@ class Table(microesb.ClassHandler):
                     table=sql.Identifier(self.schema, self.name), buckets=sql.Literal(self.buckets),
                     wanted=sql.Literal(self.wanted), limit=sql.Literal(self.limit)))
             return Result(data={"rows": {key: [version, mark] for key, version, mark in cursor}})
+
+    def conflicts(self) -> Result:
+        """Answer the newest entries of the table's conflict history on this node, ``limit`` at most."""
+        with connect(self.parent_object.database) as connection, connection.cursor() as cursor:
+            self._require_set_up(cursor)
+            cursor.execute("SELECT schema_name AS schema, table_name AS table, key::text, noticed_at::text, lost_ts::text, lost_node, lost_row::text,"
+                           " won_ts::text, won_node FROM unison.conflict WHERE (schema_name, table_name) = (%s, %s)"
+                           " ORDER BY lost_ts DESC, lost_node, id LIMIT %s", [self.schema, self.name, self.limit])
+            names = [column.name for column in cursor.description]
+            return Result(data={"conflicts": [dict(zip(names, row, strict=True)) for row in cursor]})
 
     def _create(self, cursor, result: Result) -> None:
         columns = list(self.Column)
@@ -158,6 +168,10 @@ class Table(microesb.ClassHandler):
         parts = found.parts(self.parent_object.index)
         cursor.execute(statements.render("companions", cursor, **parts["names"]))
         self._limit_key(cursor, found, parts)
+        for name in CALLED:
+            cursor.execute(statements.render(name, cursor, function=parts["functions"][name], **parts["names"]))
+        # it writes as the owner: for the triggers only
+        cursor.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {revive} FROM PUBLIC").format(**parts["functions"]))
         for trigger in self.Trigger:
             trigger.install(cursor, parts)
         # the copy of a joining node reads rows and tombstones as the replicator

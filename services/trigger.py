@@ -15,14 +15,19 @@ INSTALLED = {
     "image": {("row", "zzz_unison_image", "O")},
     "bury": {("row", "zzz_unison_bury", "O")},
     "truncate": {("row", "zzz_unison_truncate", "O")},
-    "merge": {("row", "zzz_unison_merge", "R"), ("image", "zzz_unison_merge", "R")},
+    "merge_row": {("row", "zzz_unison_merge", "R")},
+    "merge_image": {("image", "zzz_unison_merge", "R")},
     "merge_tombstone": {("tombstone", "zzz_unison_merge", "R")},
 }
 
 
+# Functions that the parts call, made before them.
+CALLED = ("revive", "settle")
+
+
 def code_digest() -> str:
     """Name the version of the merge that this program carries: other text, other digest."""
-    texts = [statements.text(name) for name in ("companions", "key_fits", "sweep", *INSTALLED)]
+    texts = [statements.text(name) for name in ("companions", "key_fits", "sweep", *CALLED, *INSTALLED)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 

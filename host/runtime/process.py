@@ -133,8 +133,8 @@ class ProcessRuntime:
         agent = AgentConfiguration(
             cluster=configuration.id, node=node.name, index=node.index, database=configuration.database, address=node.loopback,
             postgresql_port=configuration.postgresql_port, agent_port=configuration.agent_port, max_nodes=configuration.max_nodes,
-            networks=("127.0.0.0/8",), settings=configuration.settings, directory=folder, binaries=binaries.find(self._directory, user),
-            token_file=self._credentials.token_file, template=self._directory / "template", user=user)
+            networks=("127.0.0.0/8",), settings=configuration.settings, upkeep=configuration.upkeep, directory=folder,
+            binaries=binaries.find(self._directory, user), token_file=self._credentials.token_file, template=self._directory / "template", user=user)
         (folder / "agent.json").write_text(agent.dump() + "\n", encoding="utf-8")
 
 

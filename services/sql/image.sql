@@ -1,19 +1,23 @@
 -- Send the changed rows, whole, to the peers; one statement however many rows.
 -- A changed primary key is a deletion and an insertion. Which row went to which key cannot be told from here, so when an old key
--- is gone, all old keys of the statement are buried, and what stands under an old or a new key is stamped anew, later than that.
+-- is gone, all old keys of the statement are buried, and what stands under an old or a new key is made later than that (revive.sql).
+-- Without nested loops: the plan is kept for the session, and one that was made for a single row would be quadratic for many.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $body$
+SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $body$
 #variable_conflict use_column
+DECLARE
+    kept bigint;
 BEGIN
-    INSERT INTO {image} ({columns}) SELECT {n_columns} FROM new_rows AS n;
-    IF EXISTS (SELECT FROM old_rows AS o WHERE NOT EXISTS (SELECT FROM new_rows AS n WHERE ({n_key}) = ({o_key}))) THEN
-        INSERT INTO {tombstone} ({key}, modified_ts, modified_node)
-        SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node} FROM old_rows AS o;
-        UPDATE {table} AS t SET modified_node = t.modified_node
-        WHERE (({t_key}) IN (SELECT {n_key} FROM new_rows AS n) OR ({t_key}) IN (SELECT {o_key} FROM old_rows AS o))
-          AND EXISTS (SELECT FROM {tombstone} AS d
-                      WHERE ({d_key}) = ({t_key})
-                        AND (d.modified_ts, d.modified_node) >= (t.modified_ts, t.modified_node));
+    INSERT INTO {image} ({columns}, unison_replaced_ts, unison_replaced_node)
+    SELECT {n_columns}, o.modified_ts, o.modified_node FROM new_rows AS n JOIN old_rows AS o ON ({n_key}) = ({o_key});
+    GET DIAGNOSTICS kept = ROW_COUNT;
+    -- keys are unique before and after: as many pairs as rows means that each row kept its key
+    IF kept < (SELECT count(*) FROM new_rows) THEN
+        INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
+        SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node}, o.modified_ts, o.modified_node
+        FROM old_rows AS o;
+        PERFORM {revive}(ARRAY(SELECT ROW(t.*)::{table} FROM {table} AS t WHERE ({t_key}) IN (SELECT {n_key} FROM new_rows AS n)
+                                                             OR ({t_key}) IN (SELECT {o_key} FROM old_rows AS o)));
     END IF;
     RETURN NULL;
 END

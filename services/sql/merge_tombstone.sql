@@ -3,14 +3,40 @@
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
+DECLARE
+    here {table};
+    ended boolean;
 BEGIN
+    -- mostly the version that was deleted is here
     DELETE FROM {table} AS t
-    WHERE ({t_key}) = ({new_key})
-      AND (t.modified_ts, t.modified_node) < (NEW.modified_ts, NEW.modified_node);
+    WHERE ({t_key}) = ({new_key}) AND t.modified_ts = NEW.unison_replaced_ts AND t.modified_node = NEW.unison_replaced_node;
+    IF FOUND THEN
+        RETURN NEW;
+    END IF;
+    DELETE FROM {table} AS t
+    WHERE ({t_key}) = ({new_key}) AND (t.modified_ts, t.modified_node) < (NEW.modified_ts, NEW.modified_node) RETURNING t.* INTO here;
+    ended := FOUND;
     IF EXISTS (SELECT FROM {tombstone} AS d
-               WHERE ({d_key}) = ({new_key})
-                 AND (d.modified_ts, d.modified_node) = (NEW.modified_ts, NEW.modified_node)) THEN
+               WHERE ({d_key}) = ({new_key}) AND (d.modified_ts, d.modified_node) = (NEW.modified_ts, NEW.modified_node)) THEN
         RETURN NULL;
+    END IF;
+    IF current_setting('unison.seeding', true) = 'on' THEN
+        RETURN NEW;
+    END IF;
+
+    -- the conflict history, see conflict.sql
+    IF NEW.unison_replaced_ts IS NOT NULL THEN
+        PERFORM unison.note_replaced({schema_text}, {table_text}, jsonb_build_array({new_key}), NEW.unison_replaced_ts, NEW.unison_replaced_node);
+    END IF;
+    IF ended THEN
+        PERFORM unison.note_lost({schema_text}, {table_text}, jsonb_build_array({new_key}), here.modified_ts, here.modified_node, here,
+                                 NEW.modified_ts, NEW.modified_node);
+    ELSE
+        SELECT t.* INTO here FROM {table} AS t WHERE ({t_key}) = ({new_key});
+        IF FOUND THEN
+            PERFORM unison.note_lost({schema_text}, {table_text}, jsonb_build_array({new_key}), NEW.modified_ts, NEW.modified_node,
+                                     NULL::{table}, here.modified_ts, here.modified_node);
+        END IF;
     END IF;
     RETURN NEW;
 END

@@ -9,6 +9,8 @@ CREATE TABLE IF NOT EXISTS unison.node (
     cluster text NOT NULL,
     name text NOT NULL,
     index smallint NOT NULL,
+    -- another one when the server is made anew under the same name: what was known of the former says nothing of this one
+    life uuid NOT NULL DEFAULT gen_random_uuid(),
     serving boolean NOT NULL DEFAULT false
 );
 
@@ -37,15 +39,75 @@ CREATE TABLE IF NOT EXISTS unison.seeded (
     PRIMARY KEY (subscription, schema_name, table_name)
 );
 
--- When the node swept, when the oldest transaction of that moment had begun, and from when on tombstones were looked at: the next sweep
--- knows from these how far back it must look.
-CREATE TABLE IF NOT EXISTS unison.sweep (
-    swept_at timestamptz PRIMARY KEY,
-    oldest_transaction timestamptz NOT NULL,
-    since timestamptz NOT NULL
+-- The rounds of the node's maintenance, see round.sql.
+CREATE SEQUENCE IF NOT EXISTS unison.round_number;
+CREATE TABLE IF NOT EXISTS unison.round (
+    number bigint PRIMARY KEY,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    running jsonb NOT NULL,
+    oldest bigint NOT NULL,
+    floor bigint NOT NULL,
+    seen jsonb NOT NULL,
+    base jsonb
+);
+
+-- No row gets a version of before this moment (in seconds since 1970); tombstones of before it may be forgotten. A sequence, because every session sees it
+-- at once, and because it costs the least to read.
+CREATE SEQUENCE IF NOT EXISTS unison.floor MINVALUE 0 START 0;
+
+-- What the node tells its peers from time to time: up to which beat of each life it has applied, "settled" without any older transaction that still
+-- runs. A message like the images: only the INSERT counts.
+CREATE TABLE IF NOT EXISTS unison.beat (name text NOT NULL, life uuid NOT NULL, number bigint NOT NULL, settled jsonb NOT NULL);
+
+-- The last beat of each member, the node itself too.
+CREATE TABLE IF NOT EXISTS unison.member (
+    name text PRIMARY KEY,
+    life uuid NOT NULL,
+    number bigint NOT NULL,
+    settled jsonb NOT NULL,
+    heard_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Up to which beat of a life a seed may have brought changes that did not come from that life itself.
+CREATE TABLE IF NOT EXISTS unison.hearsay (life uuid PRIMARY KEY, number bigint NOT NULL);
+
+-- The conflict history, see conflict.sql. A deletion that lost has no row.
+CREATE TABLE IF NOT EXISTS unison.conflict (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    noticed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    key jsonb NOT NULL,
+    key_hash bigint NOT NULL,
+    lost_ts timestamptz NOT NULL,
+    lost_node smallint NOT NULL,
+    lost_row jsonb,
+    won_ts timestamptz NOT NULL,
+    won_node smallint NOT NULL,
+    UNIQUE (lost_ts, lost_node, key_hash, schema_name, table_name)
+);
+CREATE TABLE IF NOT EXISTS unison.replaced (
+    version_ts timestamptz NOT NULL,
+    version_node smallint NOT NULL,
+    key_hash bigint NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    noticed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (version_ts, version_node, key_hash, schema_name, table_name)
 );
 
 ALTER TABLE unison.node OWNER TO {owner};
 ALTER TABLE unison.replicated_table OWNER TO {owner};
 ALTER TABLE unison.seeded OWNER TO {owner};
-ALTER TABLE unison.sweep OWNER TO {owner};
+ALTER SEQUENCE unison.round_number OWNER TO {owner};
+ALTER TABLE unison.round OWNER TO {owner};
+ALTER SEQUENCE unison.floor OWNER TO {owner};
+ALTER TABLE unison.beat OWNER TO {owner};
+ALTER TABLE unison.member OWNER TO {owner};
+ALTER TABLE unison.hearsay OWNER TO {owner};
+ALTER TABLE unison.conflict OWNER TO {owner};
+ALTER TABLE unison.replaced OWNER TO {owner};
+-- stamp_insert.sql and stamp_update.sql read it as whoever writes
+GRANT SELECT ON SEQUENCE unison.floor TO PUBLIC;
+-- a seed reads them
+GRANT SELECT ON unison.member TO unison_replicators;

@@ -5,12 +5,12 @@ SET search_path = pg_catalog, pg_temp AS $body$
 $body$;
 
 -- Give a changed row its version: later than the clock says, and later than the version it replaces, so that what a user
--- saw and overwrote loses everywhere, however slow this node's clock is.
--- Below another trigger it may be the new stamp that outlive.sql or image.sql asks for: then it must also be later than the tombstone.
+-- saw and overwrote loses everywhere, however slow this node's clock is. Not before the floor, as in stamp_insert.sql: the key may be a new one.
+-- Below another trigger it may be the new stamp that revive.sql asks for: then it must also be later than the tombstone.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN
-    NEW.modified_ts := greatest(pg_catalog.clock_timestamp(),
-                                OLD.modified_ts OPERATOR(pg_catalog.+) '1 microsecond'::pg_catalog.interval);
+    NEW.modified_ts := greatest(pg_catalog.clock_timestamp(), OLD.modified_ts OPERATOR(pg_catalog.+) '1 microsecond'::pg_catalog.interval,
+                                pg_catalog.to_timestamp(pg_catalog.pg_sequence_last_value('unison.floor')));
     NEW.modified_node := {node};
     IF pg_catalog.pg_trigger_depth() OPERATOR(pg_catalog.>) 1 THEN
         NEW.modified_ts := greatest(NEW.modified_ts,

@@ -639,7 +639,7 @@ def test_a_row_that_raced_with_a_tombstone_is_swept_by_the_agent(cluster, key):
 
 
 def sweeps(cluster, node: str) -> int:
-    return cluster.query(node, "SELECT count(*) FROM unison.sweep")[0][0]
+    return cluster.query(node, "SELECT count(*) FROM unison.round")[0][0]
 
 
 @pytest.mark.parametrize("rounds", [3])

@@ -18,39 +18,17 @@ import pytest
 from host.config import load
 from host.site import Site
 from tests.convergence.comparison import MARKS, all_links, assert_same, link, names, settle, wait_until
+from tests.integration.orchestrator import assert_explained, command_line, run
 
-PROJECT = Path(__file__).parents[2]
 TABLE1 = {"name": "table1", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "col1", "type": "text"}]}
 LATER = {"name": "later", "columns": [{"name": "id", "type": "uuid", "primary_key": True, "default": {"function": "gen_random_uuid"}},
                                       {"name": "value", "type": "text"}]}
 TABLES = [TABLE1, MARKS]
-COMMAND_TIMEOUT_S = 120.0
-
-
-def command_line(cluster, *words: str) -> list[str]:
-    return [sys.executable, str(PROJECT / "orchestrator.py"), "--config", str(cluster.config_path), "--runtime", "process", *words]
-
-
-def run(cluster, *words: str, status: int = 0) -> subprocess.CompletedProcess:
-    """Run the orchestrator, which must end with that exit status and without a traceback."""
-    done = subprocess.run(command_line(cluster, *words), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, stdin=subprocess.DEVNULL)
-    assert done.returncode == status, f"{words}: status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    if status:
-        assert_explained(done.stderr)
-    return done
 
 
 def steps(done: subprocess.CompletedProcess) -> list[str]:
     """List the steps that the command did, as it printed them."""
     return [line.strip() for line in done.stderr.splitlines() if re.fullmatch(r"  .* \(\d+\.\d\d s\)", line)]
-
-
-def assert_explained(errors: str) -> None:
-    """An error has its message, what was seen, and the next step."""
-    found = [line for line in errors.splitlines() if re.match("(error|detail|hint): .", line)]
-    assert [line.partition(":")[0] for line in found] == ["error", "detail", "hint"], errors
-    assert "Traceback" not in errors
 
 
 @contextlib.contextmanager

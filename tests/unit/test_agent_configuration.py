@@ -10,7 +10,8 @@ from container.configuration import AgentConfiguration, User
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database='"Order; --é', address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,
-    networks=("127.0.0.0/8",), settings=(("work_mem", "8MB"), ("a.b", "it's")), directory=Path("/var/lib/x y"), binaries=Path("/usr/bin"),
+    networks=("127.0.0.0/8",), settings=(("work_mem", "8MB"), ("a.b", "it's")), upkeep=(("conflict_bytes", 5),),
+    directory=Path("/var/lib/x y"), binaries=Path("/usr/bin"),
     token_file=Path("/secrets/agent-token"), template=Path("/var/lib/template"), user=User("postgres", 70, 70))
 
 

@@ -62,7 +62,7 @@ def test_the_method_sees_properties_children_items_and_their_defaults(set_up):
     columns = [{"name": "a", "type": "int"}, {"name": "b", "type": "int", "nullable": False, "default": {"function": "now"}}]
     execute(document("table.setup", Cluster=where(Table={"name": "t", "Column": columns})))
     assert seen == {"table": ("public", "t"), "columns": [("a", True, None), ("b", False, {"function": "now"})], "sequences": [],
-                    "triggers": ["stamp_insert", "stamp_update", "outlive", "image", "bury", "truncate", "merge", "merge_tombstone"]}
+                    "triggers": ["stamp_insert", "stamp_update", "outlive", "image", "bury", "truncate", "merge_row", "merge_image", "merge_tombstone"]}
 
 
 def test_one_call_leaves_nothing_to_the_next(set_up):
@@ -71,7 +71,7 @@ def test_one_call_leaves_nothing_to_the_next(set_up):
     for number in (3, 1, 0):
         columns = [{"name": f"c{k}", "type": "int"} for k in range(number)]
         execute(document("table.setup", Cluster=where(Table={"name": "t", "Column": columns})))
-    assert counts == [(3, 8), (1, 8), (0, 8)]
+    assert counts == [(3, 9), (1, 9), (0, 9)]
 
 
 @pytest.mark.parametrize("error", [TypeError("lost by microesb"), AttributeError("lost by microesb"), KeyError("lost by microesb"),

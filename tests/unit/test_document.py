@@ -67,8 +67,8 @@ def test_defaults_are_filled_in_for_objects_items_and_classes_left_out():
     assert table["Column"] == [{"name": "a", "type": "int", "primary_key": False, "nullable": True, "default": None},
                                {"name": "b", "type": "int", "primary_key": False, "nullable": True, "default": 0}]
     assert table["Sequence"] == []
-    assert [trigger["name"] for trigger in table["Trigger"]][-2:] == ["merge", "merge_tombstone"]
-    assert len(table["Trigger"]) == 8
+    assert [trigger["name"] for trigger in table["Trigger"]][-2:] == ["merge_image", "merge_tombstone"]
+    assert len(table["Trigger"]) == 9
 
 
 def test_the_callers_document_is_untouched_and_shares_nothing_with_what_is_filled():
@@ -141,7 +141,7 @@ def test_an_unknown_service():
     assert "node.describe" in refused.hint
 
 
-@pytest.mark.parametrize("trigger", [[], [{"name": "merge"}], [{"name": name} for name in ("stamp_insert",) * 8]])
+@pytest.mark.parametrize("trigger", [[], [{"name": "merge_row"}], [{"name": name} for name in ("stamp_insert",) * 9]])
 def test_a_part_of_the_merge_cannot_be_left_out(trigger):
     assert refusal(call("table.setup", (("Node", "Table", "Trigger"), trigger))).detail.startswith(f"{NODE}.Table.Trigger: expected ")
 

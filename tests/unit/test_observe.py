@@ -27,7 +27,7 @@ class Fakes:
 
     def answer(self, name: str) -> dict:
         peers = [peer for peer in self.states if peer != name]
-        return {"prepared": True, "serving": True, "roles": ["writer1", "stranger"], "tables": [], "server_version": "18.1",
+        return {"prepared": True, "serving": True, "roles": ["writer1", "stranger"], "tables": [], "server_version": "18.1", "upkeep": None,
                 "subscriptions": [GOOD | {"source": peer} for peer in peers], "senders": [SENDER | {"target": peer} for peer in peers]}
 
     def problem(self, spec):

@@ -1,0 +1,38 @@
+"""The conflict history of the cluster: every node has its own, and they tell of the same conflicts."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from host.config import Table
+from host.site import Site
+
+
+def collect_conflicts(site: Site, tables: Sequence[Table], limit: int) -> list[dict[str, Any]]:
+    """Ask every node; return each lost version once, the newest first, ``limit`` at most.
+
+    A conflict is ``{schema, table, key, lost_ts, lost_node, lost_row, won_ts, won_node, noticed_at, nodes}``: ``key`` and ``lost_row`` are JSON as
+    text, the row is None when a deletion lost; ``nodes`` are those that remember it. One
+    A node that was made later, or was seeded, has not noticed what happened before.
+    """
+    asked = [(node.name, table) for node in site.configuration.nodes for table in tables]
+
+    def ask(node: str, table: Table) -> tuple[str, list[dict[str, Any]]]:
+        return node, site.call(node, "table.conflicts", Table={"schema": table.schema, "name": table.name, "limit": limit})["conflicts"]
+
+    with ThreadPoolExecutor(max_workers=len(site.configuration.nodes)) as pool:
+        told = list(pool.map(lambda one: ask(*one), asked))
+    merged: dict[tuple, dict[str, Any]] = {}
+    for name, answer in told:
+        for one in answer:
+            lost = (one["schema"], one["table"], one["key"], one["lost_ts"], one["lost_node"])
+            merged.setdefault(lost, one | {"nodes": []})["nodes"].append(name)
+    newest = sorted(merged.values(), key=lambda one: (one["lost_ts"], one["lost_node"]), reverse=True)
+    return newest[:limit]
+
+
+def to_json(conflicts: list[dict[str, Any]]) -> str:
+    """Write conflicts as JSON, with keys and rows as what they are."""
+    return json.dumps([one | {"key": json.loads(one["key"]), "lost_row": json.loads(one["lost_row"]) if one["lost_row"] else None}
+                       for one in conflicts], indent=2)

@@ -1,0 +1,20 @@
+-- Keys that were deleted have rows again: each row must be later than its tombstone, or every other node drops it, and the peers are told that
+-- its writer knew of the deletion, which an INSERT alone does not say.
+-- With nested loops, which image.sql forbids: each key is looked up in an index.
+CREATE OR REPLACE FUNCTION {function}(rows {table}[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_nestloop = on AS $body$
+#variable_conflict use_column
+BEGIN
+    UPDATE {table} AS t SET modified_node = t.modified_node FROM unnest($1) AS n
+    WHERE ({t_key}) = ({n_key})
+      AND EXISTS (SELECT FROM {tombstone} AS d
+                  WHERE ({d_key}) = ({t_key})
+                    AND (d.modified_ts, d.modified_node) >= (t.modified_ts, t.modified_node));
+    INSERT INTO {image} ({columns}, unison_replaced_ts, unison_replaced_node)
+    SELECT {t_columns}, d.modified_ts, d.modified_node
+    FROM unnest($1) AS n
+    JOIN {table} AS t ON ({t_key}) = ({n_key})
+    LEFT JOIN LATERAL (SELECT d.modified_ts, d.modified_node FROM {tombstone} AS d WHERE ({d_key}) = ({t_key})
+                       ORDER BY d.modified_ts DESC, d.modified_node DESC LIMIT 1) AS d ON true;
+END
+$body$;

@@ -1,0 +1,12 @@
+-- Tell the peers what this node has settled, see round.sql, and remember it here as theirs are remembered. A node that has not joined has settled nothing.
+WITH told AS MATERIALIZED (
+    SELECT n.name, n.life, latest.number, CASE WHEN n.serving THEN coalesce((
+        SELECT r.seen FROM unison.round AS r WHERE r.number < latest.oldest ORDER BY r.number DESC LIMIT 1), jsonb_build_object()) ELSE jsonb_build_object() END AS settled
+    FROM unison.node AS n, (SELECT number, oldest FROM unison.round ORDER BY number DESC LIMIT 1) AS latest
+), sent AS (
+    INSERT INTO unison.beat (name, life, number, settled) SELECT name, life, number, settled FROM told
+), past AS (
+    DELETE FROM unison.beat
+)
+INSERT INTO unison.member AS m (name, life, number, settled) SELECT name, life, number, settled FROM told
+ON CONFLICT (name) DO UPDATE SET life = excluded.life, number = excluded.number, settled = excluded.settled, heard_at = clock_timestamp();
