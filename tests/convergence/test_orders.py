@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.convergence.orders import Report, conclude, deliver, interleavings, try_all
+from tests.convergence.messages import Message
+from tests.convergence.oracle import lost
+from tests.convergence.orders import Report, conclude, deliver, interleavings, is_real, try_all
 from tests.convergence.programs import CLOCKS, Program, programs
 from tests.convergence.scenario import run
 
@@ -159,3 +161,34 @@ def test_programs_are_enumerated_once():
     found = [program for choices in ({"keys": 1, "initial": "absent"}, {"keys": 2, "initial": "present"})
              for program in up_to(3, clock="right", sees="any", **choices)]
     assert len(found) == len(set(found)) > 500
+
+
+def message(second: int, node: int, kind: str = "image", replaced: tuple[int, int] | None = None) -> Message:
+    """Make a message whose version is a second and a node, as is the version that it replaced."""
+    versions = [("modified", (second, node))] + ([("unison_replaced", replaced)] if replaced else [])
+    return Message(node - 1, second, kind, 0, tuple(value for prefix, (moment, index) in versions
+                                                    for value in ((f"{prefix}_ts", f"2020-01-01 00:00:0{moment}+00"), (f"{prefix}_node", str(index)))))
+
+
+def seconds_lost(*messages: Message) -> list[str]:
+    return sorted(moment[18] for moment, _ in lost(list(messages)))
+
+
+def test_a_version_that_was_replaced_is_not_lost():
+    assert seconds_lost(message(1, 1, "row"), message(2, 1, replaced=(1, 1)), message(3, 2, "tombstone", (2, 1))) == []
+
+
+def test_a_version_that_nobody_had_seen_is_lost():
+    assert seconds_lost(message(1, 1, "row"), message(2, 1, replaced=(1, 1)), message(3, 2, replaced=(1, 1))) == ["2"]
+
+
+def test_a_deletion_is_lost_to_a_row_and_not_to_a_deletion():
+    first = message(2, 1, "tombstone", (1, 1))
+    assert seconds_lost(message(1, 1, "row"), first, message(3, 2, replaced=(1, 1))) == ["2"]
+    assert seconds_lost(message(1, 1, "row"), first, message(3, 2, "tombstone", (1, 1))) == []
+
+
+def test_no_link_repeats_a_message_or_splits_a_transaction():
+    messages = [message(1, 1, "row"), message(1, 1), message(2, 2)]
+    assert is_real(messages, [0, 1, 2]) and is_real(messages, [2, 0, 1])
+    assert not is_real(messages, [0, 2, 1]) and not is_real(messages, [0, 1, 2, 0])

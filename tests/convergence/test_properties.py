@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from tests.convergence.messages import Message
-from tests.convergence.orders import Report, compare, conclude, deliver, finish
+from tests.convergence.orders import Report, compare, conclude, deliver, finish, transactions
 from tests.convergence.programs import HOUR, INITIAL, ORIGINS, VERBS, Operation, Program
 from tests.convergence.scenario import Scenario, run
 
@@ -18,7 +18,7 @@ OPERATIONS = st.builds(
 PROGRAMS = st.builds(Program, operations=st.lists(OPERATIONS, min_size=1, max_size=20).map(tuple),
                      initial=st.sampled_from(list(INITIAL.values())), own_keys=st.booleans())
 RANDOM = st.integers(0, 2**32).map(random.Random)
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_orders_that_keep_each_origins_own_end_alike(laboratory, play, program, 
     messages, scenario, report = play(program)
     finish(laboratory.origins, messages, [scenario], report)
     assert not report.faults, report
-    check(laboratory, messages, scenario, [scenario.everywhere + interleaved(scenario.sent, choice) for _ in range(10)])
+    check(laboratory, messages, scenario, [scenario.everywhere + interleaved(transactions(messages, scenario), choice) for _ in range(10)])
 
 
 @SETTINGS
@@ -91,9 +91,9 @@ def check(laboratory, messages: list[Message], scenario: Scenario, orders: list[
     assert not report.faults, report
 
 
-def interleaved(streams: list[list[int]], choice: random.Random) -> list[int]:
-    """Mix the streams at random; each keeps its own order."""
+def interleaved(streams: list[list[tuple[int, ...]]], choice: random.Random) -> list[int]:
+    """Mix the streams' transactions at random; each stream keeps its own order."""
     turns = [index for index, stream in enumerate(streams) for _ in stream]
     choice.shuffle(turns)
     rest = [iter(stream) for stream in streams]
-    return [next(rest[turn]) for turn in turns]
+    return [place for turn in turns for place in next(rest[turn])]
