@@ -114,8 +114,10 @@ class Database:
             text.write(f"{shift}\t{{{coded}}}\n")
         text.seek(0)
         with self._applier.cursor() as cursor:
+            # what an error left there
+            cursor.execute("TRUNCATE test.play")
             cursor.copy_expert("COPY test.play FROM STDIN", text)
-            cursor.execute("SELECT test.deliver(); TRUNCATE test.play")
+            cursor.execute("SELECT test.deliver()")
 
     def rows(self) -> dict[int, tuple[tuple[str, str | None], ...]]:
         """Return every row by its key: column and text of each value but the key's."""

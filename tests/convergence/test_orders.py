@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator
 
+import psycopg2
 import pytest
 
 from tests.convergence.messages import Message
@@ -77,23 +78,23 @@ def test_what_came_already_writes_nothing(laboratory):
 
 
 def test_a_receiver_that_compares_only_times_is_found(laboratory):
-    assert receiver_with(laboratory, r"\((\w+)\.modified_ts, \1\.modified_node\)", r"(\1.modified_ts)").faults
+    assert receiver_with(laboratory, r"\((\w+)\.modified_ts, \1\.modified_node\)", r"(\1.modified_ts)")
 
 
 def test_a_receiver_that_ignores_tombstones_is_found(laboratory):
-    assert receiver_with(laboratory, r'FROM (\S+_tombstone"?) AS d', r"FROM (SELECT * FROM \1 LIMIT 0) AS d", MERGE).faults
+    assert receiver_with(laboratory, r'FROM (\S+_tombstone"?) AS d', r"FROM (SELECT * FROM \1 LIMIT 0) AS d", MERGE)
 
 
 def test_a_receiver_that_forgets_tombstones_is_found(laboratory):
-    assert receiver_with(laboratory, "RETURN NEW", "RETURN NULL", "_merge_tombstone$").faults
+    assert receiver_with(laboratory, "RETURN NEW", "RETURN NULL", "_merge_tombstone$")
 
 
 def test_a_receiver_that_takes_the_older_state_is_found(laboratory):
-    assert receiver_with(laboratory, r"\) > \(", ") < (", MERGE).faults
+    assert receiver_with(laboratory, r"\) > \(", ") < (", MERGE)
 
 
 def test_a_receiver_that_deletes_newer_rows_is_found(laboratory):
-    assert receiver_with(laboratory, r"\) < \(", ") <> (", "_merge_tombstone$").faults
+    assert receiver_with(laboratory, r"\) < \(", ") <> (", "_merge_tombstone$")
 
 
 def test_a_receiver_that_takes_equal_versions_again_is_found(laboratory):
@@ -118,10 +119,14 @@ def test_the_functions_are_right_again_after_each_fault(laboratory):
     assert not try_all(laboratory.origins, laboratory.receivers, few()).faults
 
 
-def receiver_with(laboratory, pattern: str, replacement: str, function: str = "") -> Report:
-    """Try a few programs with a fault in a receiver."""
+def receiver_with(laboratory, pattern: str, replacement: str, function: str = "") -> bool:
+    """Try a few programs with a fault in a receiver; tells whether anything was wrong."""
     with laboratory.receivers[0].mutated(pattern, replacement, function):
-        return try_all(laboratory.origins, laboratory.receivers[:1], few())
+        try:
+            return try_all(laboratory.origins, laboratory.receivers[:1], few()).faults > 0
+        except psycopg2.IntegrityError:
+            # its link would stand still
+            return True
 
 
 def origins_with(laboratory, pattern: str, replacement: str, programs: list[Program], function: str = "") -> Report:
