@@ -78,7 +78,8 @@ def test_what_came_already_writes_nothing(laboratory):
 
 
 def test_a_receiver_that_compares_only_times_is_found(laboratory):
-    assert receiver_with(laboratory, r"\((\w+)\.modified_ts, \1\.modified_node\)", r"(\1.modified_ts)")
+    assert receiver_with(laboratory, r"\((\w+)\.modified_ts, \w+\.modified_node\) ([<>]) \((\w+)\.modified_ts, \w+\.modified_node\)",
+                         r"\1.modified_ts \2 \3.modified_ts")
 
 
 def test_a_receiver_that_ignores_tombstones_is_found(laboratory):
