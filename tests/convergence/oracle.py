@@ -1,0 +1,42 @@
+"""Oracle: what a node must hold when it has got some messages, computed from the messages alone."""
+
+from dataclasses import dataclass
+
+from tests.convergence.messages import Message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a node holds of one key: the row's values and the newest tombstone's version, None where there is none; the versions lost in conflicts."""
+
+    row: tuple[tuple[str, str | None], ...] | None
+    tombstone: tuple[str, int] | None
+    conflicts: frozenset[tuple[str, int]] = frozenset()
+
+
+def outcome(messages: list[Message], columns: list[str], *, conflicts: bool) -> Outcome:
+    """Say what comes of all messages of one key: the state of the greatest version. AssertionError when two states share it."""
+    if not messages:
+        return Outcome(None, None)
+    latest = max(message.version for message in messages)
+    states = {state(message, columns) for message in messages if message.version == latest}
+    assert len(states) == 1, f"two states have the version {latest}: {states}"
+    return Outcome(states.pop(), max((m.version for m in messages if m.kind == "tombstone"), default=None),
+                   lost(messages) if conflicts else frozenset())
+
+
+def state(message: Message, columns: list[str]) -> tuple[tuple[str, str | None], ...] | None:
+    """Return the row that a message brings, None for a deletion."""
+    values = dict(message.values)
+    return None if message.kind == "tombstone" else tuple((column, values[column]) for column in columns)
+
+
+def lost(messages: list[Message]) -> frozenset[tuple[str, int]]:
+    """Return the versions of one key that lost a conflict: not the winner, and no writer that changed them had seen them.
+
+    What a deletion deleted, or an update overwrote, is what its ``replaced`` says. A deletion that loses to a deletion is no loss.
+    """
+    latest = max(messages, key=lambda message: message.version)
+    replaced = {message.replaced for message in messages}
+    return frozenset(m.version for m in messages if m.version != latest.version and m.version not in replaced
+                     and not (m.kind == latest.kind == "tombstone"))

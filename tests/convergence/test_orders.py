@@ -1,0 +1,200 @@
+"""Every order of delivery ends alike: for every small set of operations at three origins, by every order that keeps each origin's own order.
+
+The operations are inserts, updates, deletions, insertions of a deleted key again and changes of a key, each wherever it changes something; the sets
+are enumerated, not chosen (programs.py). Each order is tried as it is and with repetitions, without any sweep, and must give what the
+oracle reads from the messages alone. ``PGUNISON_ORDERS=all`` adds the larger sets, which take an hour.
+"""
+
+import itertools
+import math
+import os
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from tests.convergence.messages import Message
+from tests.convergence.oracle import lost
+from tests.convergence.orders import Report, conclude, deliver, interleavings, is_real, try_all
+from tests.convergence.programs import CLOCKS, Program, programs
+from tests.convergence.scenario import run
+
+ONE_KEY, TWO_KEYS = ("absent", "present", "deleted"), ("absent", "present", "both present")
+
+
+def up_to(length: int, **choices) -> Iterator[Program]:
+    """Enumerate the programs of one operation and more."""
+    return itertools.chain.from_iterable(programs(shorter, **choices) for shorter in range(1, length + 1))
+
+
+# What is tried: the longest program, and the choices of programs.programs(). Where all write at once, a right clock gives every order of versions there
+# is; where some saw what others did, the clock matters.
+SETS = {
+    **{f"six at once, one key {initial}": (6, {"keys": 1, "clock": "right", "initial": initial, "sees": "nothing"}) for initial in ONE_KEY[:2]},
+    **{f"four, one key {initial}, {clock} clocks": (4, {"keys": 1, "clock": clock, "initial": initial, "sees": "any"})
+       for initial, clock in [*itertools.product(ONE_KEY[:2], CLOCKS), ("deleted", "falling"), ("deleted", "backwards")]},
+    "four, one key present, equal clocks, mirrored": (4, {"keys": 1, "clock": "equal", "initial": "present", "sees": "any", "mirrored": True}),
+    "four, one key absent, falling clocks, no part": (4, {"keys": 1, "clock": "falling", "initial": "absent", "sees": "any", "own_keys": False}),
+    "four, one key present, right clocks, no part": (4, {"keys": 1, "clock": "right", "initial": "present", "sees": "any", "own_keys": False}),
+    **{f"four at once, two keys {initial}": (4, {"keys": 2, "clock": "right", "initial": initial, "sees": "nothing"}) for initial in TWO_KEYS[:2]},
+    **{f"three, two keys {initial}, {clock} clocks": (3, {"keys": 2, "clock": clock, "initial": initial, "sees": "all or nothing"})
+       for initial, clock in zip(TWO_KEYS * 2, CLOCKS, strict=False)},
+}
+LARGER = {
+    **{f"six, one key {initial}, {clock} clocks": (6, {"keys": 1, "clock": clock, "initial": initial, "sees": "all or nothing"})
+       for initial in ONE_KEY[:2] for clock in ("right", "falling")},
+    **{f"five, one key {initial}, {clock} clocks": (5, {"keys": 1, "clock": clock, "initial": initial, "sees": "any"})
+       for initial in ONE_KEY for clock in CLOCKS},
+    **{f"five at once, two keys {initial}": (5, {"keys": 2, "clock": "right", "initial": initial, "sees": "nothing"}) for initial in TWO_KEYS},
+    **{f"four, two keys {initial}, {clock} clocks": (4, {"keys": 2, "clock": clock, "initial": initial, "sees": "any"})
+       for initial in TWO_KEYS for clock in CLOCKS},
+}
+# enough for each fault that is put in below
+FEW = [(length, {"keys": keys, "clock": clock, "initial": "present", "sees": "all or nothing"})
+       for length, keys in ((3, 1), (2, 2)) for clock in ("right", "equal", "falling")]
+MERGE = r"_(merge|merge_row|merge_image|settle)$"
+CHOSEN = SETS | (LARGER if os.environ.get("PGUNISON_ORDERS") == "all" else {})
+
+
+def few(*clocks: str) -> list[Program]:
+    """Enumerate the few programs, or those of certain clocks."""
+    return [program for length, choices in FEW if choices["clock"] in (clocks or CLOCKS) for program in up_to(length, **choices)]
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_every_order_ends_alike(laboratory, name):
+    length, choices = CHOSEN[name]
+    report = try_all(laboratory.origins, laboratory.receivers, up_to(length, **choices))
+    print(report)
+    assert not report.faults, report
+    assert report.orders >= report.programs > 0
+
+
+def test_what_came_already_writes_nothing(laboratory):
+    assert rewritten(laboratory) == set()
+
+
+# --- faults that are put into the merge, each found ---
+
+
+def test_a_receiver_that_compares_only_times_is_found(laboratory):
+    assert receiver_with(laboratory, r"\((\w+)\.modified_ts, \w+\.modified_node\) ([<>]) \((\w+)\.modified_ts, \w+\.modified_node\)",
+                         r"\1.modified_ts \2 \3.modified_ts")
+
+
+def test_a_receiver_that_ignores_tombstones_is_found(laboratory):
+    assert receiver_with(laboratory, r'FROM (\S+_tombstone"?) AS d', r"FROM (SELECT * FROM \1 LIMIT 0) AS d", MERGE)
+
+
+def test_a_receiver_that_forgets_tombstones_is_found(laboratory):
+    assert receiver_with(laboratory, "RETURN NEW", "RETURN NULL", "_merge_tombstone$")
+
+
+def test_a_receiver_that_takes_the_older_state_is_found(laboratory):
+    assert receiver_with(laboratory, r"\) > \(", ") < (", MERGE)
+
+
+def test_a_receiver_that_deletes_newer_rows_is_found(laboratory):
+    assert receiver_with(laboratory, r"\) < \(", ") <> (", "_merge_tombstone$")
+
+
+def test_a_receiver_that_takes_equal_versions_again_is_found(laboratory):
+    with laboratory.receivers[0].mutated(r"\) > \(", ") >= (", MERGE):
+        assert rewritten(laboratory)
+
+
+def test_an_origin_that_stamps_no_later_than_what_is_replaced_is_found(laboratory):
+    # where clocks stand still as well, such an origin stumbles over its own tombstones
+    assert origins_with(laboratory, "'1 microsecond'", "'-100 years'", few("falling")).faults
+
+
+def test_an_origin_that_stamps_no_later_than_the_tombstone_is_found(laboratory):
+    assert origins_with(laboratory, r"\(d\.modified_ts, d\.modified_node\) >= \(\w\.modified_ts, \w\.modified_node\)", "false", few()).faults
+
+
+def test_an_origin_that_does_not_bury_a_changed_key_is_found(laboratory):
+    assert origins_with(laboratory, r"(?s)INSERT INTO \S+_tombstone\W.*?;", "", few(), "_image$").faults
+
+
+def test_the_functions_are_right_again_after_each_fault(laboratory):
+    assert not try_all(laboratory.origins, laboratory.receivers, few()).faults
+
+
+def receiver_with(laboratory, pattern: str, replacement: str, function: str = "") -> bool:
+    """Try a few programs with a fault in a receiver; tells whether anything was wrong."""
+    with laboratory.receivers[0].mutated(pattern, replacement, function):
+        try:
+            return try_all(laboratory.origins, laboratory.receivers[:1], few()).faults > 0
+        except psycopg2.IntegrityError:
+            # its link would stand still
+            return True
+
+
+def origins_with(laboratory, pattern: str, replacement: str, programs: list[Program], function: str = "") -> Report:
+    """Try programs with the same fault in every origin."""
+    first, second, third = laboratory.origins
+    with first.mutated(pattern, replacement, function), second.mutated(pattern, replacement, function), third.mutated(pattern, replacement, function):
+        return try_all(laboratory.origins, laboratory.receivers, programs)
+
+
+def rewritten(laboratory) -> set[tuple]:
+    """Deliver a few programs' messages, and then all of them again in either direction; return what was written by that."""
+    receiver = laboratory.receivers[0]
+    messages, scenarios = run(laboratory.origins, few())
+    scenarios = conclude(receiver, messages, scenarios, Report())
+    deliver(receiver, messages, [(scenario, scenario.places) for scenario in scenarios])
+    before = receiver.places()
+    again = [(scenario, [*reversed(scenario.places), *scenario.places]) for scenario in scenarios]
+    deliver(receiver, messages, again, empty=False)
+    return before ^ receiver.places()
+
+
+# --- the test's own parts ---
+
+
+@pytest.mark.parametrize("lengths", [(0, 0, 0), (3, 0, 0), (1, 1, 1), (2, 2, 1), (2, 2, 2)])
+def test_interleavings_are_all_orders_that_keep_each_stream(lengths):
+    streams = [[(10 * stream + number,) for number in range(length)] for stream, length in enumerate(lengths)]
+    found = [tuple(order) for order in interleavings(streams)]
+    units = [unit for stream in streams for unit, in stream]
+    expected = {order for order in itertools.permutations(units) if all(sorted(part) == part for part in ([u for u in order if u // 10 == stream]
+                                                                                                     for stream in range(3)))}
+    assert set(found) == expected
+    assert len(found) == len(expected) == math.factorial(sum(lengths)) // math.prod(map(math.factorial, lengths))
+
+
+def test_programs_are_enumerated_once():
+    found = [program for choices in ({"keys": 1, "initial": "absent"}, {"keys": 2, "initial": "present"})
+             for program in up_to(3, clock="right", sees="any", **choices)]
+    assert len(found) == len(set(found)) > 500
+
+
+def message(second: int, node: int, kind: str = "image", replaced: tuple[int, int] | None = None) -> Message:
+    """Make a message whose version is a second and a node, as is the version that it replaced."""
+    versions = [("modified", (second, node))] + ([("unison_replaced", replaced)] if replaced else [])
+    return Message(node - 1, second, kind, 0, tuple(value for prefix, (moment, index) in versions
+                                                    for value in ((f"{prefix}_ts", f"2020-01-01 00:00:0{moment}+00"), (f"{prefix}_node", str(index)))))
+
+
+def seconds_lost(*messages: Message) -> list[str]:
+    return sorted(moment[18] for moment, _ in lost(list(messages)))
+
+
+def test_a_version_that_was_replaced_is_not_lost():
+    assert seconds_lost(message(1, 1, "row"), message(2, 1, replaced=(1, 1)), message(3, 2, "tombstone", (2, 1))) == []
+
+
+def test_a_version_that_nobody_had_seen_is_lost():
+    assert seconds_lost(message(1, 1, "row"), message(2, 1, replaced=(1, 1)), message(3, 2, replaced=(1, 1))) == ["2"]
+
+
+def test_a_deletion_is_lost_to_a_row_and_not_to_a_deletion():
+    first = message(2, 1, "tombstone", (1, 1))
+    assert seconds_lost(message(1, 1, "row"), first, message(3, 2, replaced=(1, 1))) == ["2"]
+    assert seconds_lost(message(1, 1, "row"), first, message(3, 2, "tombstone", (1, 1))) == []
+
+
+def test_no_link_repeats_a_message_or_splits_a_transaction():
+    messages = [message(1, 1, "row"), message(1, 1), message(2, 2)]
+    assert is_real(messages, [0, 1, 2]) and is_real(messages, [2, 0, 1])
+    assert not is_real(messages, [0, 2, 1]) and not is_real(messages, [0, 1, 2, 0])
