@@ -5,6 +5,7 @@ settings. Both are measured in turn in one run, each workload on a cluster that 
 """
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
         directory = Path(name)
         use(directory)
-        print(f"{conditions(find(directory, server_user()))}; median of {options.rounds} rounds (least to most)", flush=True)
+        print(f"{conditions(find(directory, server_user()))}; median of {options.rounds} rounds (least to most);"
+              f" load average {os.getloadavg()[0]:.1f} before: what else runs is in the figures, except those of processor time", flush=True)
         measurement = Measurement(directory, options.rounds)
         for part in options.only:
             PARTS[part](measurement, options)

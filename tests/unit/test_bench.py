@@ -74,7 +74,8 @@ class Cursor:
 
 
 @pytest.mark.parametrize(("slots", "reason"), [
-    ([("a", 0), ("b", -8)], None), ([("a", 0)], "1 replication slots"), ([("a", 0), ("b", 7)], "b is 7 bytes behind"), ([("a", None), ("b", 0)], "a is None bytes behind")])
+    ([("a", 0), ("b", -8)], None), ([("a", 0)], "1 replication slots"), ([("a", 0), ("b", 7)], "b is 7 bytes behind"),
+    ([("a", None), ("b", 0)], "a is None bytes behind")])
 def test_a_barrier_waits_for_every_peer(slots, reason):
     cluster = Cluster()
     cluster.names = ["node1", "node2", "node3"]
