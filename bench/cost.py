@@ -6,6 +6,8 @@ settings. Both are measured in turn in one run, each workload on a cluster that 
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +83,8 @@ def main() -> None:
     arguments.add_argument("--steady-seconds", type=int, default=240)
     arguments.add_argument("--deadline", type=float, default=90.0, help="seconds after which a statement of many rows is cancelled")
     options = arguments.parse_args()
+    # leave nothing behind when we are told to end, either
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
         directory = Path(name)
         use(directory)

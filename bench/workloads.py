@@ -69,7 +69,7 @@ def timed(cluster: Cluster, node: str, statement: str, deadline_s: float) -> tup
         except psycopg2.errors.QueryCanceled:
             return float("inf"), float("inf")
     statement_s = time.monotonic() - began
-    cluster.barrier(deadline_s)
+    cluster.barrier()
     return statement_s, time.monotonic() - began
 
 
