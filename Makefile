@@ -25,6 +25,7 @@ docs: install
 
 bench: install
 	$(BIN)/python3 -m bench.startup
+	$(BIN)/python3 -m bench.cost
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,13 +1,11 @@
 """How long until a new cluster carries rows: ``python3 -m bench.startup [--nodes 3 8 12] [--rounds 3]``.
 
-The rival is the native mesh that one makes by hand from the same PostgreSQL: one initdb and one pg_ctl a node, one after another, then a
-publication and a subscription for each pair, with passwords as here; no roles, no triggers, no agent. Both are timed in the same run, in turn, from an
+The rival is the native mesh that one makes by hand from the same PostgreSQL (bench/mesh.py): one initdb and one pg_ctl a node, one after another,
+then a publication and a subscription for each pair, with passwords as here; no roles, no triggers, no agent. Both are timed in the same run, in turn, from an
 empty directory until a row that was inserted on each node is seen on every other.
 """
 
 import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,9 +16,10 @@ from pathlib import Path
 import psycopg2
 
 from bench.conditions import conditions
-from host.config import load
+from bench.mesh import NativeMesh
+from bench.pgunison import Pgunison, use
 from host.runtime.binaries import find, server_user
-from host.runtime.directory import cluster_directory
+from host.site import Site
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 300.0
@@ -33,8 +32,7 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
         directory = Path(name)
-        directory.chmod(0o755)
-        os.environ["PGUNISON_STATE"] = str(directory)
+        use(directory)
         print(conditions(find(directory, server_user())))
         print("\n| nodes | pgunison, s | native mesh by hand, s | ratio | `up` again, s |\n|---:|---:|---:|---:|---:|")
         for nodes in options.nodes:
@@ -43,7 +41,7 @@ def main() -> None:
                 first, second = time_pgunison(nodes, directory)
                 ours.append(first)
                 again.append(second)
-                native.append(NativeMesh(nodes, directory).time())
+                native.append(time_native(nodes, directory))
             print(f"| {nodes} | {spread(ours)} | {spread(native)} | {statistics.median(ours) / statistics.median(native):.2f} | {spread(again)} |", flush=True)
 
 
@@ -54,23 +52,16 @@ def spread(seconds: list[float]) -> str:
 
 def time_pgunison(nodes: int, directory: Path) -> tuple[float, float]:
     """Return the seconds of the first ``up`` until rows flow, and those of a second ``up``."""
-    written = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
-    network = written["system"]["networks"][0]["config"]
-    written["system"]["id"] = f"bench-{nodes}"
-    network["scale"]["max_nodes"] = nodes
-    network["net"]["ipv4"] = {"subnet": "10.64.64.0", "netbits": 24, "gateway": "10.64.64.1"}
-    path = directory / f"bench-{nodes}.json"
-    path.write_text(json.dumps(written), encoding="utf-8")
-    configuration = load(path)
+    configuration = Pgunison(nodes, directory)
 
     def orchestrator(*words: str) -> None:
-        subprocess.run([sys.executable, PROJECT / "orchestrator.py", "--config", path, "--runtime", "process", *words], check=True, capture_output=True)
+        command = [sys.executable, PROJECT / "orchestrator.py", "--config", configuration.config_path, "--runtime", "process", *words]
+        subprocess.run(command, check=True, capture_output=True)
 
     began = time.monotonic()
     orchestrator("up")
-    passfile = cluster_directory(configuration.id) / "secrets" / "passfile"
-    await_rows([f"host={node.loopback} port={configuration.postgresql_port} dbname={configuration.database}"
-                f" user={configuration.role('writer').name} passfile={passfile}" for node in configuration.nodes])
+    with Site.of(configuration.configuration, "process") as site:
+        await_rows([site.dsn("writer1", node) for node in configuration.names])
     first = time.monotonic() - began
     began = time.monotonic()
     orchestrator("up")
@@ -79,69 +70,12 @@ def time_pgunison(nodes: int, directory: Path) -> tuple[float, float]:
     return first, second
 
 
-class NativeMesh:
-    """Native logical replication in full mesh, as one sets it up by hand."""
-
-    def __init__(self, nodes: int, directory: Path):
-        self._user = server_user()
-        self._binaries = find(directory, self._user)
-        self._directory = Path(tempfile.mkdtemp(prefix="native-", dir=directory))
-        self._addresses = [f"127.65.65.{index}" for index in range(2, nodes + 2)]
-        if self._user:
-            os.chown(self._directory, self._user.uid, self._user.gid)
-
-    def time(self) -> float:
-        """Return the seconds from nothing until rows flow."""
-        began = time.monotonic()
-        try:
-            password = self._directory / "password"
-            password.write_text("bench-only\n", encoding="utf-8")
-            for address in self._addresses:
-                self._start(address, password)
-            for address in self._addresses:
-                self._mesh(address)
-            await_rows([self._dsn(address) for address in self._addresses])
-            return time.monotonic() - began
-        finally:
-            for address in self._addresses:
-                self._run("pg_ctl", "-D", str(self._directory / address), "-m", "immediate", "stop", check=False)
-
-    def _start(self, address: str, password: Path) -> None:
-        data = self._directory / address
-        self._run("initdb", "-D", str(data), "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C.UTF-8")
-        workers = 2 * len(self._addresses) + 8
-        with open(data / "postgresql.conf", "a", encoding="utf-8") as file:
-            file.write(f"listen_addresses = '{address}'\nunix_socket_directories = '{data}'\nwal_level = logical\nmax_worker_processes = {workers}\n"
-                       f"max_logical_replication_workers = {workers}\nmax_replication_slots = {workers}\nmax_wal_senders = {workers}\n")
-        with open(data / "pg_hba.conf", "a", encoding="utf-8") as file:
-            file.write("host all all 127.0.0.0/8 scram-sha-256\n")
-        self._run("pg_ctl", "-D", str(data), "-l", str(data / "log"), "-w", "start")
-        self._execute(address, "CREATE TABLE table1 (id bigserial PRIMARY KEY, col1 text, col2 text)",
-                      f"ALTER SEQUENCE table1_id_seq RESTART WITH {self._addresses.index(address) * 2**31 + 1}", "CREATE PUBLICATION mesh FOR TABLE table1")
-
-    def _mesh(self, address: str) -> None:
-        here = self._addresses.index(address)
-        for peer, peer_address in enumerate(self._addresses):
-            if peer != here:
-                self._execute(address, f"CREATE SUBSCRIPTION s{here}_{peer} CONNECTION '{self._dsn(peer_address)}' PUBLICATION mesh"
-                                       " WITH (origin = none, copy_data = false)")
-
-    def _dsn(self, address: str) -> str:
-        return f"host={address} dbname=postgres user=postgres password=bench-only"
-
-    def _execute(self, address: str, *statements: str) -> None:
-        connection = psycopg2.connect(self._dsn(address))
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        finally:
-            connection.close()
-
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
-        as_user = {"user": self._user.uid, "group": self._user.gid, "extra_groups": []} if self._user else {}
-        subprocess.run([self._binaries / program, *arguments], check=check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **as_user)
+def time_native(nodes: int, directory: Path) -> float:
+    """Return the seconds from nothing until rows flow."""
+    began = time.monotonic()
+    with NativeMesh(nodes, directory) as mesh:
+        await_rows([mesh.dsn(node) for node in mesh.names])
+        return time.monotonic() - began
 
 
 def await_rows(dsns: list[str]) -> None:

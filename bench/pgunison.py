@@ -1,0 +1,74 @@
+"""pgunison's own cluster under measurement: made as a user makes it, from a configuration file."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from bench.cluster import Cluster
+from host.config import load
+from host.execute import bring_up
+from host.progress import Progress
+from host.runtime.binaries import find, server_user
+from host.site import Site
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class Silent(Progress):
+    """Shows no steps: standard output and standard error belong to the measurement."""
+
+    def __init__(self):
+        super().__init__()
+        self.console.quiet = True
+
+
+class Pgunison(Cluster):
+    """The cluster of sysconfig.json with ``nodes`` nodes, in the process runtime. PGUNISON_STATE must lead to ``directory``."""
+
+    def __init__(self, nodes: int, directory: Path):
+        path = directory / f"bench-{secrets.token_hex(3)}.json"
+        path.write_text(json.dumps(configuration(path.stem, nodes)), encoding="utf-8")
+        self.config_path = path
+        self.configuration = load(path)
+        self.names = [node.name for node in self.configuration.nodes]
+        self.binaries = find(directory, server_user())
+        self._site: Site | None = None
+
+    def start(self) -> None:
+        self._site = Site.of(self.configuration, "process", make=True)
+        bring_up(self._site, Silent())
+
+    def stop(self) -> None:
+        if self._site is None:
+            return
+        for name in self._site.runtime.nodes():
+            self._site.runtime.stop(self._site.any_spec(name))
+            self._site.runtime.purge(self._site.any_spec(name))
+        self._site.runtime.purge_all()
+        self._site.agents.close()
+        self.config_path.unlink()
+
+    def dsn(self, node: str) -> str:
+        return self._site.dsn(self.configuration.role("writer").name, node)
+
+    def superuser_dsn(self, node: str) -> str:
+        socket = self._site.directory / "nodes" / node / "socket"
+        return f"host={socket} port={self.configuration.postgresql_port} dbname={self.configuration.database} user=postgres"
+
+
+def configuration(cluster_id: str, nodes: int) -> dict:
+    """Write sysconfig.json with another id, number of nodes and subnet: another cluster may run on this machine."""
+    written = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
+    written["system"]["id"] = cluster_id
+    network = written["system"]["networks"][0]["config"]
+    network["scale"] |= {"min_nodes": 1, "max_nodes": nodes}
+    second, third = 100 + secrets.randbelow(28), secrets.randbelow(256)
+    network["net"]["ipv4"] = {"subnet": f"10.{second}.{third}.0", "netbits": 24, "gateway": f"10.{second}.{third}.1"}
+    return written
+
+
+def use(directory: Path) -> None:
+    """Let clusters live in ``directory``, which PostgreSQL's user must reach."""
+    directory.chmod(0o755)
+    os.environ["PGUNISON_STATE"] = str(directory)

@@ -1,0 +1,88 @@
+"""bench/: what is computed from measurements; the measurements themselves need a cluster."""
+
+import ipaddress
+import json
+
+import pytest
+
+from bench import ratios
+from bench.client import percentile, read
+from bench.cluster import Cluster, cpu_s
+from bench.mesh import TRIGGERS
+from bench.pgunison import configuration
+from host.config import load
+
+
+def test_a_table_has_a_row_a_figure_with_medians_and_their_ratio():
+    ours, native = [{"rows, s": 3.0}, {"rows, s": 1.0}, {"rows, s": 2.0}], [{"rows, s": 1.0}] * 3
+    assert ratios.table(ours, native).splitlines()[2:] == ["| rows, s | 2.00 (1.00 to 3.00) | 1.00 (1.00 to 1.00) | 2.00 |"]
+
+
+def test_what_was_not_reached_says_so_and_has_no_ratio():
+    assert ratios.table([{"rows, s": float("inf")}], [{"rows, s": 1.0}], 90.0).splitlines()[2:] == ["| rows, s | over 90 s | 1.00 |  |"]
+
+
+def test_one_round_that_was_not_reached_does_not_hide_the_others():
+    assert ratios.spread([1.0, float("inf"), 2.0], 90.0) == "2.00 (1.00 to never)"
+
+
+def test_the_rival_has_none_of_it():
+    assert ratios.ratio([5.0], [0.0]) == ""
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0, "0.00"), (9.994, "9.99"), (10.0, "10.0"), (99.94, "99.9"), (1234.5, "1234")])
+def test_three_digits_count(value, text):
+    assert ratios.shown(value) == text
+
+
+def test_pgbench_writes_latency_and_end_of_each_transaction():
+    transactions, seconds, latencies = read(["0 1 2000 0 100 500000", "1 1 1000 0 101 0 "])
+    assert (transactions, latencies) == (2, [1.0, 2.0])
+    assert seconds == pytest.approx(101 - 100.498)
+
+
+@pytest.mark.parametrize(("percent", "value"), [(0, 1.0), (50, 3.0), (99, 4.0), (100, 4.0)])
+def test_a_percentile_is_a_value_that_was_measured(percent, value):
+    assert percentile([1.0, 2.0, 3.0, 4.0], percent) == value
+
+
+def test_processor_time_is_that_of_the_server_and_its_children(tmp_path):
+    (tmp_path / "postmaster.pid").write_text("0\n")
+    assert cpu_s(str(tmp_path)) >= 0
+
+
+def test_the_configuration_is_the_default_one_with_an_id_a_subnet_and_nodes(tmp_path):
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(configuration("bench-x", 8)))
+    found = load(path)
+    assert (found.id, len(found.nodes)) == ("bench-x", 8)
+    assert [table.name for table in found.tables] == ["table1"]
+    assert all(ipaddress.ip_address(node.loopback).is_loopback for node in found.nodes)
+
+
+class Cursor:
+    """Answers one look at the replication slots."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def execute(self, statement, parameters):
+        assert "pg_replication_slots" in statement
+
+    def fetchall(self):
+        return self._rows
+
+
+@pytest.mark.parametrize(("slots", "reason"), [
+    ([("a", 0), ("b", -8)], None), ([("a", 0)], "1 replication slots"), ([("a", 0), ("b", 7)], "b is 7 bytes behind"),
+    ([("a", None), ("b", 0)], "a is None bytes behind")])
+def test_a_barrier_waits_for_every_peer(slots, reason):
+    cluster = Cluster()
+    cluster.names = ["node1", "node2", "node3"]
+    assert cluster._pending(Cursor(slots), "0/1000") == reason
+
+
+@pytest.mark.parametrize("pattern", TRIGGERS)
+def test_the_usual_triggers_are_complete_statements(pattern):
+    statements, older = TRIGGERS[pattern]
+    assert "{" not in statements.format(node=1, older=older)
