@@ -33,12 +33,12 @@ class AgentConfiguration:
     max_nodes: int
     networks: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
-    upkeep: tuple[tuple[str, int], ...]
     directory: Path
     binaries: Path
     token_file: Path
     template: Path | None
     user: User | None
+    upkeep: tuple[tuple[str, int], ...] = ()
 
     @property
     def data(self) -> Path:

@@ -1,7 +1,8 @@
 -- A changed row arrives from a peer. Mostly the version that it replaced is here: then it takes its place, and there is nothing else to ask,
 -- because a tombstone that is newer would have removed that row. Otherwise settle.sql decides.
+-- enable_seqscan: see merge_row.sql.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $body$
+SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 BEGIN
     UPDATE {table} AS t SET ({updatable}) = ROW ({new_updatable})

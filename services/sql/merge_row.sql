@@ -1,7 +1,9 @@
 -- A row arrives from a peer, as somebody inserted it, or as the peer holds it while a link is seeded: the newest version of its key stays.
 -- Runs in apply workers and while a peer's rows are copied (session_replication_role = replica).
+-- A plan is kept as long as the worker lives. One that was made while the table was empty would read it from end to end for each row, hence
+-- enable_seqscan. The search_path needs no setting: an apply worker's is empty, and the seed sets its own.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $body$
+SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 BEGIN
     -- what is inserted below comes through here again

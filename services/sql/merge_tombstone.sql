@@ -1,7 +1,8 @@
 -- A deletion arrives from a peer: it ends every older state of its key and is remembered for those still to come.
 -- Arriving twice (a copy that overlaps the stream) is nothing new.
+-- enable_seqscan: see merge_row.sql.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $body$
+SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
     here {table};

@@ -4,7 +4,7 @@
 -- Not to an older snapshot, though. That one still shows the deleted row beside the new one, or has never shown it; the first is an access that
 -- cannot be serialized, and in the second a stamp of now is later than the deletion.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $body$
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -14,7 +14,8 @@ BEGIN
         END IF;
         UPDATE {table} AS t SET modified_node = t.modified_node FROM new_rows AS n WHERE ({t_key}) = ({n_key});
     END IF;
-    -- OFFSET 0 keeps the planner to one look into the index for each row: the plan is kept for the session, whatever it was made for
+    -- OFFSET 0 and enable_seqscan keep the planner to one look into the index for each row: the plan is kept for the session, whatever it was
+    -- made for
     IF EXISTS (SELECT FROM new_rows AS n, LATERAL (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}) OFFSET 0) AS d) THEN
         PERFORM {revive}(ARRAY(SELECT ROW(t.*)::{table} FROM {table} AS t JOIN new_rows AS n ON ({t_key}) = ({n_key})
                                WHERE EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}))));

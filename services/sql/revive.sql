@@ -2,7 +2,7 @@
 -- its writer knew of the deletion, which an INSERT alone does not say.
 -- With nested loops, which image.sql forbids: each key is looked up in an index.
 CREATE OR REPLACE FUNCTION {function}(rows {table}[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = on AS $body$
+SET search_path = pg_catalog, pg_temp SET enable_nestloop = on SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 BEGIN
     UPDATE {table} AS t SET modified_node = t.modified_node FROM unnest($1) AS n

@@ -1,8 +1,9 @@
 -- Decide between a row that arrives and what is known of its key here: the newest version stays. What the short cuts of merge_row.sql and
 -- merge_image.sql do not cover ends here. A version that loses goes to the conflict history when no change of it is known (conflict.sql).
 -- replaced_ts and replaced_node are the version that the arriving one replaced; NULL when it is not known.
+-- enable_seqscan: see merge_row.sql.
 CREATE OR REPLACE FUNCTION {function}(incoming {table}, replaced_ts timestamptz, replaced_node smallint) RETURNS void LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $body$
+SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
     here {table};

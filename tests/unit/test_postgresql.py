@@ -18,7 +18,7 @@ Usage = namedtuple("Usage", "total used free")
 def server(tmp_path: Path) -> Postgresql:
     return Postgresql(AgentConfiguration(
         cluster="test", node="node1", index=1, database="test", address="127.0.0.1", postgresql_port=5432, agent_port=64000, max_nodes=3,
-        networks=("127.0.0.0/8",), settings=(), upkeep=(), directory=tmp_path,
+        networks=("127.0.0.0/8",), settings=(), directory=tmp_path,
         binaries=tmp_path / "none", token_file=tmp_path / "token", template=None, user=None))
 
 

@@ -11,7 +11,7 @@ from container.settings import capacity, hba_quoted, pg_hba, pg_ident, postgresq
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database="lb-test", address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,
-    networks=("127.0.0.0/8", "172.28.64.0/24"), settings=(), upkeep=(), directory=Path("/var/lib/pgunison/it's"), binaries=Path("/usr/bin"),
+    networks=("127.0.0.0/8", "172.28.64.0/24"), settings=(), directory=Path("/var/lib/pgunison/it's"), binaries=Path("/usr/bin"),
     token_file=Path("/agent-token"), template=None, user=None)
 
 
