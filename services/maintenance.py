@@ -65,6 +65,8 @@ def collect(cursor) -> dict[str, int]:
         return {"collected": 0, "swept": 0}
     chosen = sql.SQL("d.unison_arrived < {} AND d.modified_ts < to_timestamp({})").format(*map(sql.Literal, found))
     collected = 0
+    # everything older has arrived, the versions too that these notes wait for
+    cursor.execute("DELETE FROM unison.replaced WHERE arrived < %s", [found[0]])
     # what raced with one of these has no later chance to be found
     swept = sweep(cursor, chosen)
     for names in _tables(cursor):

@@ -92,7 +92,7 @@ CREATE TABLE IF NOT EXISTS unison.replaced (
     key_hash bigint NOT NULL,
     schema_name text NOT NULL,
     table_name text NOT NULL,
-    noticed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived bigint NOT NULL DEFAULT coalesce(pg_sequence_last_value('unison.round_number'), 0),
     PRIMARY KEY (version_ts, version_node, key_hash, schema_name, table_name)
 );
 

@@ -1,17 +1,21 @@
 """Oracle: what a node must hold when it has got some messages, computed from the messages alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.convergence.messages import Message
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a node holds of one key: the row's values and the newest tombstone's version, None where there is none; the versions lost in conflicts."""
+    """What a node holds of one key: the row's values and the newest tombstone's version, None where there is none; the versions lost in conflicts.
+
+    ``doubtful`` are versions that may be lost in conflicts or not, by the order of arrival.
+    """
 
     row: tuple[tuple[str, str | None], ...] | None
     tombstone: tuple[str, int] | None
     conflicts: frozenset[tuple[str, int]] = frozenset()
+    doubtful: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
 
 
 def outcome(messages: list[Message], columns: list[str], *, conflicts: bool) -> Outcome:
@@ -22,7 +26,7 @@ def outcome(messages: list[Message], columns: list[str], *, conflicts: bool) -> 
     states = {state(message, columns) for message in messages if message.version == latest}
     assert len(states) == 1, f"two states have the version {latest}: {states}"
     return Outcome(states.pop(), max((m.version for m in messages if m.kind == "tombstone"), default=None),
-                   lost(messages) if conflicts else frozenset())
+                   *(lost(messages) if conflicts else ()))
 
 
 def state(message: Message, columns: list[str]) -> tuple[tuple[str, str | None], ...] | None:
@@ -31,12 +35,15 @@ def state(message: Message, columns: list[str]) -> tuple[tuple[str, str | None],
     return None if message.kind == "tombstone" else tuple((column, values[column]) for column in columns)
 
 
-def lost(messages: list[Message]) -> frozenset[tuple[str, int]]:
+def lost(messages: list[Message]) -> tuple[frozenset[tuple[str, int]], frozenset[tuple[str, int]]]:
     """Return the versions of one key that lost a conflict: not the winner, and no writer that changed them had seen them.
 
-    What a deletion deleted, or an update overwrote, is what its ``replaced`` says. A deletion that loses to a deletion is no loss.
+    What a deletion deleted, or an update overwrote, is what its ``replaced`` says. A deletion that loses to a deletion is no loss: one with a later deletion
+    is in the second set, because it may have lost to a row before that one came.
     """
     latest = max(messages, key=lambda message: message.version)
     replaced = {message.replaced for message in messages}
-    return frozenset(m.version for m in messages if m.version != latest.version and m.version not in replaced
-                     and not (m.kind == latest.kind == "tombstone"))
+    last_deletion = max((m.version for m in messages if m.kind == "tombstone"), default=None)
+    unseen = [m for m in messages if m.version != latest.version and m.version not in replaced]
+    doubtful = frozenset(m.version for m in unseen if m.kind == "tombstone" and m.version < last_deletion)
+    return frozenset(m.version for m in unseen) - doubtful, doubtful
