@@ -3,7 +3,7 @@
 -- is gone, all old keys of the statement are buried, and what stands under an old or a new key is made later than that (revive.sql).
 -- Without nested loops: the plan is kept for the session, and one that was made for a single row would be quadratic for many.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $body$
+SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
     kept bigint;
@@ -16,8 +16,13 @@ BEGIN
         INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
         SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node}, o.modified_ts, o.modified_node
         FROM old_rows AS o;
-        PERFORM {revive}(ARRAY(SELECT ROW(t.*)::{table} FROM {table} AS t WHERE ({t_key}) IN (SELECT {n_key} FROM new_rows AS n)
-                                                             OR ({t_key}) IN (SELECT {o_key} FROM old_rows AS o)));
+        -- a row under a new key that was deleted after this snapshot was taken: see outlive.sql
+        IF current_setting('transaction_isolation') <> 'read committed'
+           AND EXISTS (SELECT FROM new_rows AS n WHERE (SELECT count(*) FROM {table} AS t WHERE ({t_key}) = ({n_key})) > 1) THEN
+            RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure';
+        END IF;
+        -- the same statement, or a trigger of the user's, may have put other rows under the old keys
+        PERFORM {revive}(ARRAY(SELECT ROW(n.*)::{table} FROM new_rows AS n), ARRAY(SELECT ROW(o.*)::{table} FROM old_rows AS o));
     END IF;
     RETURN NULL;
 END

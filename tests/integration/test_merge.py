@@ -599,6 +599,27 @@ def test_two_sessions_change_one_row(cluster, key, first, second, isolation):
     assert values(cluster, key) == local
 
 
+@pytest.mark.parametrize("isolation", ISOLATIONS)
+def test_a_key_moves_onto_one_that_was_deleted_since_the_snapshot(cluster, key, isolation):
+    """An old snapshot still shows the deleted row under that key, beside the moved one: what is sent must be the moved one, or the statement fails."""
+    insert(cluster, "node1", key, "deleted")
+    insert(cluster, "node1", key + 1, "moved")
+    settle(cluster)
+    with cluster.connect("node3", "writer", autocommit=False) as connection, connection.cursor() as cursor:
+        connection.set_session(isolation_level=isolation)
+        cursor.execute("SELECT count(*) FROM entry")
+        delete(cluster, "node1", key)
+        arrived(cluster, "node1", "node3")
+        if isolation == "read committed":
+            cursor.execute("UPDATE entry SET id = %s WHERE id = %s", [key, key + 1])
+            connection.commit()
+        else:
+            with pytest.raises(psycopg2.errors.SerializationFailure):
+                cursor.execute("UPDATE entry SET id = %s WHERE id = %s", [key, key + 1])
+            connection.rollback()
+    assert values(cluster, key) == ({key: "moved"} if isolation == "read committed" else {key + 1: "moved"})
+
+
 # --- the race that the sweep is for ---
 
 
