@@ -46,7 +46,8 @@ BEGIN
         known := CASE WHEN lives THEN (here.modified_ts, here.modified_node) = (replaced_ts, replaced_node)
                       WHEN deleted THEN (buried.modified_ts, buried.modified_node) = (replaced_ts, replaced_node)
                       ELSE false END;
-        IF NOT known THEN
+        -- it loses although its writer knew the current version: the first of the images that revive.sql sends
+        IF NOT (known AND wins) THEN
             PERFORM unison.note_replaced({schema_text}, {table_text}, jsonb_build_array({incoming_key}), replaced_ts, replaced_node);
         END IF;
     END IF;
@@ -65,7 +66,8 @@ BEGIN
     IF NOT wins AND lives AND (incoming.modified_ts, incoming.modified_node) <> (here.modified_ts, here.modified_node) THEN
         PERFORM unison.note_lost({schema_text}, {table_text}, jsonb_build_array({incoming_key}), incoming.modified_ts, incoming.modified_node,
                                  incoming, here.modified_ts, here.modified_node);
-    ELSIF NOT wins AND NOT lives THEN
+    -- equal to a deletion is only what its writer is about to make later than it (revive.sql)
+    ELSIF NOT wins AND NOT lives AND (incoming.modified_ts, incoming.modified_node) <> (buried.modified_ts, buried.modified_node) THEN
         PERFORM unison.note_lost({schema_text}, {table_text}, jsonb_build_array({incoming_key}), incoming.modified_ts, incoming.modified_node,
                                  incoming, buried.modified_ts, buried.modified_node);
     END IF;
