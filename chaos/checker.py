@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
+import psycopg2
 from psycopg2 import sql
 
 from chaos.comparison import differing, error_counts, everywhere, settle
 from chaos.target import Target
 from chaos.waiting import Late
 from chaos.workload import Finding, Rows, Workload
+from host.errors import OrchestratorError
 
 # a value that is longer is compared by its hash
 LONG = 200
@@ -23,8 +25,8 @@ def check(target: Target, workloads: list[Workload], timeout_s: float) -> tuple[
         before = error_counts(target)
         # a second time: a link that fails again and again shows now
         settle(target, timeout_s)
-    except Late as late:
-        return [Finding("links that are stuck", 1, str(late))], {}
+    except (Late, OrchestratorError, psycopg2.Error) as error:
+        return [Finding("links that are stuck", 1, " ".join(str(error).split()))], {}
     stuck = {name: count - before.get(name, 0) for name, count in error_counts(target).items() if count > before.get(name, 0)}
     found = [Finding("links that still fail", len(stuck), ", ".join(f"{name} {count} times" for name, count in sorted(stuck.items())))] if stuck else []
     tables = {table["name"]: read(target, table["name"]) for workload in workloads for table in workload.tables}

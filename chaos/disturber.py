@@ -51,12 +51,15 @@ class Disturber:
         if hanging:
             raise Late(f"waited {HEAL_TIMEOUT_S:.0f} s until the faults end; at last: {'; '.join(hanging)}")
         self._freezer.thaw_all()
-        for node in self._target.names():
-            self._target.start(node)
-        for node in self._target.names():
-            self._target.await_node(node, HEAL_TIMEOUT_S)
-            wait_until(lambda node=node: self._silent(node), f"PostgreSQL of {node} is back", HEAL_TIMEOUT_S)
-        everywhere(self._target, self._enable)
+        try:
+            for node in self._target.names():
+                self._target.start(node)
+            for node in self._target.names():
+                self._target.await_node(node, HEAL_TIMEOUT_S)
+                wait_until(lambda node=node: self._silent(node), f"PostgreSQL of {node} is back", HEAL_TIMEOUT_S)
+            everywhere(self._target, self._enable)
+        except (OrchestratorError, psycopg2.Error) as error:
+            raise Late(" ".join(str(error).split())) from error
 
     def _guarded(self, event: Event) -> None:
         try:

@@ -59,9 +59,10 @@ def sweep(target: Target, node: str) -> None:
 
 
 def linger(target: Target, node: str) -> None:
-    """Let an INSERT wait before it commits, and a deletion that arrives now and then: so one does not see the other more often."""
+    """Let an INSERT wait before it commits, a writer's and one that arrives, and a deletion that arrives: so one does not see the other more often."""
     for table in _tables(target, node):
-        _trigger(target, node, LAST, f"AFTER INSERT ON {table['row']}", "PERFORM pg_sleep(0.1); RETURN NULL;")
+        _trigger(target, node, LAST, f"AFTER INSERT ON {table['row']}",
+                 "PERFORM pg_sleep(CASE current_setting('session_replication_role') WHEN 'replica' THEN random() * 0.04 ELSE 0.1 END); RETURN NULL;", "ALWAYS")
         _trigger(target, node, LAST, f"AFTER INSERT ON {table['tombstone']}", "IF random() < 0.1 THEN PERFORM pg_sleep(0.05); END IF; RETURN NULL;", "REPLICA")
 
 

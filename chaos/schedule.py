@@ -60,24 +60,22 @@ class _Draw:
     def events(self) -> Iterator[Event]:
         once = [self._event(name, self._choice.uniform(0.05, 0.4) * self._options.seconds) for name in ONCE if name in self._options.faults]
         once = sorted(filter(None, once), key=lambda event: event.at_s)
-        names, at_s = self._names(), self._choice.uniform(0.1, 0.5)
-        while at_s < self._options.seconds and (name := next(names, None)):
+        often = [name for name in self._options.faults if name not in ONCE]
+        # first each once, then some more often than others
+        missing = self._choice.sample(often, len(often))
+        again = often + [name for name in OFTEN if name in often]
+        at_s = self._choice.uniform(0.1, 0.5)
+        while often and at_s < self._options.seconds:
             while once and once[0].at_s < at_s:
                 yield once.pop(0)
-            event = self._event(name, at_s)
-            if event is not None:
-                yield event
+            for name in (*missing, self._choice.choice(again)):
+                event = self._event(name, at_s)
+                if event is not None:
+                    missing = [other for other in missing if other != name]
+                    yield event
+                    break
             at_s += self._choice.uniform(*PAUSE_BETWEEN_S) * min(1.0, self._options.seconds / 40)
         yield from once
-
-    def _names(self) -> Iterator[str]:
-        """Draw names of faults without end: each once, in any order, then some more often than others."""
-        often = [name for name in self._options.faults if name not in ONCE]
-        self._choice.shuffle(often)
-        yield from often
-        again = often + [name for name in OFTEN if name in often]
-        while again:
-            yield self._choice.choice(again)
 
     def _event(self, name: str, at_s: float) -> Event | None:
         """Draw whom it strikes and for how long; None when every node that it could strike suffers already."""

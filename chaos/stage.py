@@ -30,8 +30,12 @@ class Stage:
         self._mounted = mounted
         self.directory.mkdir(mode=0o755, parents=True)
         path = self.directory / "sysconfig.json"
-        path.write_text(json.dumps(written), encoding="utf-8")
-        self.cluster = Cluster(path, Site.of(load(path), "process", make=True))
+        try:
+            path.write_text(json.dumps(written), encoding="utf-8")
+            self.cluster = Cluster(path, Site.of(load(path), "process", make=True))
+        except BaseException:
+            shutil.rmtree(self.directory)
+            raise
 
     def make(self) -> Cluster:
         """Bring the cluster up."""
