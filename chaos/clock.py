@@ -1,31 +1,23 @@
-"""Clocks that are wrong: the functions that stamp versions read a clock of ours, which is off by an offset of its own on each node.
+"""Clocks that are wrong: in the database of a node, clock_timestamp() is a function of ours, which is off by an offset of its own on each node.
 
-Only what gives versions is shifted. The machine's clock stays as it is, because it is not ours alone.
+The machine's clock stays as it is, because it is not ours alone. What PostgreSQL resolved before keeps the right clock: column defaults, and
+connections that were there already.
 """
 
-import re
 from datetime import timedelta
 
 from psycopg2 import sql
 
 from chaos.target import Target
 
-CLOCK = re.compile(r"(?:\bpg_catalog\s*\.\s*)?\bclock_timestamp\s*\(\s*\)", re.IGNORECASE)
 
-
-def install(target: Target, node: str) -> int:
-    """Let the functions in the schema unison read our clock, which is right yet; returns how many do."""
+def install(target: Target, node: str) -> None:
+    """Put our clock, which is right yet, in the place of PostgreSQL's."""
     connection = target.superuser(node)
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute("CREATE SCHEMA chaos; GRANT USAGE ON SCHEMA chaos TO PUBLIC")
-            _set(cursor, timedelta(0))
-            cursor.execute("SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
-                           " WHERE n.nspname = 'unison' AND p.prokind = 'f' AND p.prosrc ~* 'clock_timestamp'")
-            definitions = [row[0] for row in cursor]
-            for definition in definitions:
-                cursor.execute(CLOCK.sub("chaos.clock()", definition))
-            return len(definitions)
+            cursor.execute("ALTER FUNCTION pg_catalog.clock_timestamp() RENAME TO machine_clock_timestamp")
+            _set(cursor, timedelta(0), 0.000001)
     finally:
         connection.close()
 
@@ -40,9 +32,9 @@ def turn(target: Target, node: str, offset: timedelta, *, grain_s: float = 0.000
         connection.close()
 
 
-def _set(cursor, offset: timedelta, grain_s: float = 0.000001) -> None:
+def _set(cursor, offset: timedelta, grain_s: float) -> None:
     # plpgsql, because a function in SQL would be taken apart into the statement that calls it, and stay there
-    body = sql.SQL("BEGIN RETURN date_bin({}, clock_timestamp() + {}, timestamptz '2000-01-01 00:00:00+00'); END").format(
+    body = sql.SQL("BEGIN RETURN date_bin({}, machine_clock_timestamp() + {}, timestamptz '2000-01-01 00:00:00+00'); END").format(
         sql.Literal(timedelta(seconds=grain_s)), sql.Literal(offset))
-    cursor.execute(sql.SQL("CREATE OR REPLACE FUNCTION chaos.clock() RETURNS timestamptz LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {}")
-                   .format(sql.Literal(body.as_string(cursor))))
+    cursor.execute(sql.SQL("CREATE OR REPLACE FUNCTION pg_catalog.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql"
+                           " SET search_path = pg_catalog, pg_temp AS {}").format(sql.Literal(body.as_string(cursor))))

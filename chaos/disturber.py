@@ -21,7 +21,10 @@ UNREACHED = (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors
 
 
 class Disturber:
-    """Begin the events at their time from :meth:`start` on, and end them all at :meth:`heal`. ``done`` tells what happened, in order."""
+    """Begin the events at their time within the block, and end them all at :meth:`heal`, or when the block is left.
+
+    ``done`` tells what happened, in order, ``missed`` what struck nothing, ``faults`` what went wrong with a fault itself.
+    """
 
     def __init__(self, target: Target, events: list[Event]):
         self.done: list[str] = []
@@ -35,22 +38,20 @@ class Disturber:
         self._began = 0.0
         self._threads = [threading.Thread(target=self._guarded, args=(event,), name=str(event.fault), daemon=True) for event in events]
 
-    def start(self) -> None:
+    def __enter__(self) -> "Disturber":
         self._began = time.monotonic()
         for thread in self._threads:
             thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._end()
 
     def heal(self) -> None:
         """End all faults, and wait until every server answers and every link may go on; Late when that takes too long."""
-        self._healing.set()
-        # nothing can end beside what stands still
-        self._freezer.thaw_all()
-        for thread in self._threads:
-            thread.join(HEAL_TIMEOUT_S)
-        hanging = [thread.name for thread in self._threads if thread.is_alive()]
+        hanging = self._end()
         if hanging:
             raise Late(f"waited {HEAL_TIMEOUT_S:.0f} s until the faults end; at last: {'; '.join(hanging)}")
-        self._freezer.thaw_all()
         try:
             for node in self._target.names():
                 self._target.start(node)
@@ -60,6 +61,16 @@ class Disturber:
             everywhere(self._target, self._enable)
         except (OrchestratorError, psycopg2.Error) as error:
             raise Late(" ".join(str(error).split())) from error
+
+    def _end(self) -> list[str]:
+        """End all faults; returns those that do not end."""
+        self._healing.set()
+        # nothing can end beside what stands still
+        self._freezer.thaw_all()
+        for thread in self._threads:
+            thread.join(HEAL_TIMEOUT_S)
+        self._freezer.thaw_all()
+        return [thread.name for thread in self._threads if thread.is_alive()]
 
     def _guarded(self, event: Event) -> None:
         try:

@@ -18,7 +18,7 @@ FIRST, LAST = "aaa_chaos", "zzzz_chaos"
 def stamp(target: Target, node: str) -> None:
     """Stamp a change with the clock alone, also when the version that it replaces is later."""
     for table in _tables(target, node):
-        _trigger(target, node, LAST, f"BEFORE UPDATE ON {table['row']}", "NEW.modified_ts := chaos.clock(); RETURN NEW;")
+        _trigger(target, node, LAST, f"BEFORE UPDATE ON {table['row']}", "NEW.modified_ts := clock_timestamp(); RETURN NEW;")
 
 
 def tombstone(target: Target, node: str) -> None:
@@ -81,7 +81,7 @@ def _tables(target: Target, node: str) -> list[dict[str, str]]:
 def _trigger(target: Target, node: str, name: str, event: str, body: str, fires: str = "") -> None:
     """Make a row trigger; ``fires`` is REPLICA for apply workers, ALWAYS for all, and nothing for writers."""
     table = event.split(" ON ")[1]
-    function = sql.SQL("chaos.{}").format(sql.Identifier(f"{name} {event}"[:63]))
+    function = sql.SQL("public.{}").format(sql.Identifier(f"{name} {event}"[:63]))
     statements = [
         sql.SQL("CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {}").format(
             function, sql.Literal(f"#variable_conflict use_column\nBEGIN {body} END")),

@@ -10,7 +10,7 @@ from chaos.comparison import MARKS, everywhere, settle
 from chaos.disturber import Disturber
 from chaos.options import Options, may_mount
 from chaos.report import Report
-from chaos.schedule import offsets, schedule
+from chaos.schedule import offsets, schedule, tombstone_retention_s
 from chaos.stage import Stage
 from chaos.target import Target
 from chaos.waiting import Late, wait_until
@@ -33,7 +33,10 @@ def run(options: Options, document: dict, say: Say, kinds: Sequence[type[Workloa
         say("the full disk is left out: only root can make the small file system for it")
         options = options.without("disk")
     workloads = [each(versions=("modified_ts", "modified_node")) for each in kinds]
-    stage = Stage(document, options.nodes, [*(table for each in workloads for table in each.tables), MARKS], mounted="disk" in options.faults)
+    retention_s = tombstone_retention_s(options)
+    say(f"each node forgets a tombstone after {retention_s} s, when every other has it")
+    stage = Stage(document, options.nodes, [*(table for each in workloads for table in each.tables), MARKS], mounted="disk" in options.faults,
+                  upkeep={"tombstone_retention_s": retention_s})
     keep = False
     try:
         cluster = stage.make()
@@ -63,10 +66,8 @@ def shake(target: Target, options: Options, workloads: list[Workload], say: Say)
         for node, offset in offsets(options).items():
             clock.turn(target, node, offset)
             report.faults.append(f"clock of {node} off by {offset.total_seconds():+.1f} s")
-    disturber = Disturber(target, schedule(options))
-    with Writers(target, options.seed, workloads) as writers:
+    with Writers(target, options.seed, workloads) as writers, Disturber(target, schedule(options)) as disturber:
         say(f"safety phase: {options.seconds} s of writes on every node, and faults")
-        disturber.start()
         time.sleep(options.seconds)
         say(f"heal: {len(disturber.done)} faults were done")
         with _late(report, "faults that do not heal"):

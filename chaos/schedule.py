@@ -42,6 +42,11 @@ def offsets(options: Options) -> dict[str, timedelta]:
     return {f"node{k}": offset(choice) if "clock" in options.faults else timedelta(0) for k in range(1, options.nodes + 1)}
 
 
+def tombstone_retention_s(options: Options) -> int:
+    """Draw how long a node keeps a tombstone at the least: mostly so short that it forgets many while all goes on."""
+    return random.Random(f"{options.seed} retention").choice((0, 0, 1, 5, 3600))
+
+
 def offset(choice: random.Random) -> timedelta:
     """Draw an offset: milliseconds are as likely as hours, early as likely as late."""
     size_s = LEAST_OFFSET_S * (MOST_OFFSET_S / LEAST_OFFSET_S) ** choice.random()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from rich.console import Console
 
@@ -18,14 +19,14 @@ SETTINGS = {"max_wal_size": "256MB"}
 
 
 class Stage:
-    """A cluster after the configuration ``document``, but for its id, subnet, size and tables.
+    """A cluster after the configuration ``document``, but for its id, subnet, size and tables, and the keys of system.config that are given.
 
     With ``mounted`` the last node's directory is a file system of its own. OrchestratorError when that cannot be.
     """
 
-    def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool):
+    def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool, **config: Any):
         settings = SETTINGS | document["system"]["config"].get("postgresql", {})
-        written = own_configuration(document, "chaos", nodes, tables, postgresql=settings)
+        written = own_configuration(document, "chaos", nodes, tables, postgresql=settings, **config)
         self.directory = cluster_directory(written["system"]["id"])
         self._mounted = mounted
         self.directory.mkdir(mode=0o755, parents=True)
