@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 Version = tuple[Any, ...]
-REMEMBERED = 6
+REMEMBERED = 12
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an operation did to a key: ``version`` is the row's that it left, or the row's that it deleted."""
+    """What an operation did to a key: ``version`` is the row's that it left, or the row's that it deleted; ``how`` is told to people."""
 
     key: str
     version: Version
     value: str | None
     deleted: bool = False
+    how: str = ""
 
 
 class Life:
@@ -51,13 +52,15 @@ class History:
                 elif life.best is None or effect.version > life.best[0]:
                     life.best = (effect.version, effect.value, node)
                 did = "deleted" if effect.deleted else f"wrote {effect.value!r} as"
-                life.recent.append(f"{node} {did} {shown(effect.version)}")
+                life.recent.append(f"{node} {did} {shown(effect.version)}{effect.how}")
 
-    def may_delete(self, keys: Iterable[str]) -> None:
-        """Remember that an operation that was not refused may have deleted rows of these keys."""
+    def may_delete(self, keys: Iterable[str], told: str = "") -> None:
+        """Remember that an operation that was not refused may have deleted rows of these keys; ``told`` says which, when its effects do not."""
         with self._lock:
             for key in keys:
                 self.lives[key].may_be_deleted = True
+                if told:
+                    self.lives[key].recent.append(told)
 
     def fault(self, key: str, version: Version | None, value: str | None) -> str | None:
         """Say why a row of this version, or none, is not what was acknowledged, or return None.

@@ -33,6 +33,11 @@ class Work(Operation):
     linger_s: float = 0.0
     effects: list[Effect] = field(default_factory=list)
 
+    @property
+    def how(self) -> str:
+        """Tell of a transaction that it was one."""
+        return f" ({self.level.lower()}, {len(self.statements)} statements)" if self.level else ""
+
     def run(self, session: Session) -> None:
         if self.level is None:
             self.effects += self._one(session, self.statements[0])
@@ -51,7 +56,7 @@ class Work(Operation):
     def _one(self, session: Session, statement: Statement) -> list[Effect]:
         told = statement.returns and self.returning
         rows = session.execute(statement.text + (f" RETURNING {self.returning}" if told else ""))
-        return [Effect(key, tuple(version), value, statement.returns == "deleted") for key, value, *version in rows] if told else []
+        return [Effect(key, tuple(version), value, statement.returns == "deleted", self.how) for key, value, *version in rows] if told else []
 
 
 class Contested(Workload):
@@ -78,7 +83,9 @@ class Contested(Workload):
 
     def remember(self, node: str, operation: Work, ending: str) -> None:
         if ending != "failed" and operation.commit:
-            self.history.may_delete(key for statement in operation.statements for key in statement.deletes)
+            for statement in operation.statements:
+                told = ending == "ok" and statement.returns and self.versions
+                self.history.may_delete(statement.deletes, "" if told else f"{node}, {ending}: {statement.text}{operation.how}")
         if ending == "ok" and operation.commit:
             self.history.add(node, operation.effects)
 

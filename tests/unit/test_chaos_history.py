@@ -37,4 +37,6 @@ def test_the_last_that_is_known_is_told():
     made = history(*(Effect("k", (n, 1), f"v{n}") for n in range(20)), Effect("k", (19, 1), "v19", deleted=True))
     assert made.told("k").endswith("node1 wrote 'v19' as 19 1; node1 deleted 19 1")
     assert "v3'" not in made.told("k")
+    made.may_delete(["k"], "node2, unknown: UPDATE t SET id = 1")
+    assert made.told("k").endswith("node1 deleted 19 1; node2, unknown: UPDATE t SET id = 1")
     assert made.told("other") == "nothing was acknowledged"
