@@ -39,9 +39,9 @@ def tie(target: Target, node: str) -> None:
 
 
 def image(target: Target, node: str) -> None:
-    """Send an UPDATE as PostgreSQL does, and let the newer version win, as is often advised; make no image of it."""
+    """Send an UPDATE as PostgreSQL does, too, and let the newer version win, as is often advised; take no notice of its image."""
     for table in _tables(target, node):
-        _trigger(target, node, FIRST, f"BEFORE INSERT ON {table['image']}", "RETURN NULL;")
+        _trigger(target, node, FIRST, f"BEFORE INSERT ON {table['image']}", "RETURN NULL;", "REPLICA")
         _trigger(target, node, FIRST, f"BEFORE UPDATE ON {table['row']}",
                  "IF (NEW.modified_ts, NEW.modified_node) > (OLD.modified_ts, OLD.modified_node) THEN RETURN NEW; END IF; RETURN NULL;", "REPLICA")
     _execute(target, node, ["DO $$ DECLARE p name; BEGIN FOR p IN SELECT pubname FROM pg_publication LOOP"
