@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 from host.errors import OrchestratorError
@@ -9,6 +10,20 @@ from host.errors import OrchestratorError
 SIZE_BYTES = 3 * 2**30
 # what is left free, tried in this order: a file system cannot shrink below what was written since we looked
 SPARE_BYTES = (0, 0, 0, 2**16, 2**18, 2**20, 2**22)
+
+
+def impossible() -> str | None:
+    """Try it on an empty directory; returns why this user can make no file system here, None when it can."""
+    with tempfile.TemporaryDirectory(prefix="pgunison-chaos-") as name:
+        folder = Path(name) / "disk"
+        try:
+            mount(folder)
+            fill(folder)
+        except OrchestratorError as error:
+            return error.detail
+        finally:
+            unmount(folder)
+    return None
 
 
 def mount(folder: Path) -> None:
@@ -23,7 +38,8 @@ def fill(folder: Path) -> None:
         found = os.statvfs(folder)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
         try:
-            return _run("mount", "-o", f"remount,size={used + spare}", str(folder))
+            # a size of 0 would be none
+            return _run("mount", "-o", f"remount,size={max(found.f_frsize, used + spare)}", str(folder))
         except OrchestratorError as error:
             last = error
     raise last

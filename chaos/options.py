@@ -1,6 +1,5 @@
 """The options of a run, which its first line prints and which repeat it."""
 
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -30,12 +29,6 @@ PLANTS = {
     "image": "an UPDATE travels as PostgreSQL sends it, not as a whole row",
     "sweep": "nobody sweeps",
 }
-LEAST_SECONDS = 5
-
-
-def may_mount() -> bool:
-    """Tell whether this user can make a file system for the fault ``disk``."""
-    return os.geteuid() == 0
 
 
 @dataclass(frozen=True)

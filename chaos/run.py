@@ -4,11 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
-from chaos import clock, planted
+from chaos import clock, disk, planted
 from chaos.checker import check
 from chaos.comparison import MARKS, everywhere, settle
 from chaos.disturber import Disturber
-from chaos.options import Options, may_mount
+from chaos.options import Options
 from chaos.report import Report
 from chaos.schedule import offsets, schedule, tombstone_retention_s
 from chaos.stage import Stage
@@ -29,8 +29,8 @@ def run(options: Options, document: dict, say: Say, kinds: Sequence[type[Workloa
     ``say`` gets a sentence at each phase. OrchestratorError when the cluster cannot be made.
     """
     say(str(options))
-    if "disk" in options.faults and not may_mount():
-        say("the full disk is left out: only root can make the small file system for it")
+    if "disk" in options.faults and (reason := disk.impossible()):
+        say(f"the full disk is left out, because no file system can be made for it: {reason}")
         options = options.without("disk")
     workloads = [each(versions=("modified_ts", "modified_node")) for each in kinds]
     retention_s = tombstone_retention_s(options)

@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
-from chaos.options import FAULTS, Options, may_mount
+from chaos import disk
+from chaos.options import FAULTS, Options
 from chaos.run import run
+from chaos.workloads.append import Append
 from tests.conftest import DEFAULT, PROJECT
 
 SEEDS = [int(seed) for seed in os.environ.get("PGUNISON_SEEDS", str(secrets.randbelow(10**6))).split(",")]
@@ -30,8 +32,27 @@ def test_random_writes_under_every_fault_end_with_the_same_rows(state_directory,
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file system is root's to make")
-def test_root_can_fill_a_disk():
-    assert may_mount(), "without it the disk is never full: run this where root may mount"
+def test_root_can_fill_a_disk(tmp_path):
+    assert disk.impossible() is None, "run this where root may mount: else no test fills a disk"
+    folder = tmp_path / "disk"
+    disk.mount(folder)
+    try:
+        disk.fill(folder)
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "file").write_bytes(b"x" * max(disk.SPARE_BYTES) * 2)
+        disk.free(folder)
+        (folder / "file").write_bytes(b"x" * max(disk.SPARE_BYTES) * 2)
+    finally:
+        disk.unmount(folder)
+    assert not os.path.ismount(folder)
+
+
+def test_a_disk_that_cannot_be_full_is_left_out_and_said(state_directory, monkeypatch):
+    monkeypatch.setattr(disk, "impossible", lambda: "permission denied")
+    said = []
+    report = run(Options(seed=1, seconds=1, nodes=2, faults=("disk",)), DEFAULT, said.append, (Append,))
+    assert "the full disk is left out, because no file system can be made for it: permission denied" in said
+    assert report.options.faults == () and report.converged, report.found()
 
 
 def command(*words: str) -> subprocess.CompletedProcess:
