@@ -92,6 +92,19 @@ def logs(call: commands.Call, node: str) -> None:
     commands.logs(call, node)
 
 
+@cli.command()
+@click.option("--seed", type=int, help="What is drawn at random is drawn from this number; a new one by default.")
+@click.option("--seconds", type=click.IntRange(min=1), default=60, help="How long writers write under faults; 60 by default.")
+@click.option("--nodes", type=click.IntRange(min=2, max=16), default=3, help="How many nodes the cluster has; 3 by default.")
+@click.option("--faults", default="all", help="Names with commas, or all, or none, or all but some: -disk,-clock. A wrong name tells the right ones.")
+@click.option("--plant", type=click.Choice(["stamp", "tombstone", "tie", "image", "sweep"]), help="Turn a part of the merge off, to see that it is found.")
+@click.option("--keep", is_flag=True, help="Leave the cluster running when something is found.")
+@click.pass_obj
+def chaos(call: commands.Call, **options: object) -> None:
+    """Shake a cluster of its own: random writes under random faults, then the same rows everywhere, or exit status 3."""
+    commands.chaos(call, options)
+
+
 def main() -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not converged."""
     try:

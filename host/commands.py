@@ -2,6 +2,7 @@
 
 import collections
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from rich.console import Console
 from host import report
 from host.config import Configuration, Table
 from host.conflicts import collect_conflicts, to_json
-from host.errors import OrchestratorError, UsageError
+from host.errors import NotConverged, OrchestratorError, UsageError
 from host.execute import bring_up
 from host.progress import Progress
 from host.runtime.directory import cluster_directory, only_orchestrator
@@ -137,6 +138,24 @@ def _configured_table(configuration: Configuration, name: str) -> Table:
         raise UsageError(f"{len(tables) or 'no'} tables are called {name}", "the configuration has " + ", ".join(
             f"{table.schema}.{table.name}" for table in configuration.tables), "name one of them, with its schema")
     return tables[0]
+
+
+def chaos(call: Call, options: dict[str, object]) -> None:
+    """Shake a cluster of its own, made after the configuration; NotConverged with what was found."""
+    # a test tool, which no other command pays for
+    from chaos.options import Options, fault_list
+    from chaos.run import run
+    if call.runtime == "docker":
+        raise UsageError("chaos runs on the process runtime", "it stops and kills processes of this machine", "python3 orchestrator.py --runtime process chaos")
+    given = {name: value for name, value in options.items() if value is not None}
+    asked = Options(**given | {"faults": fault_list(str(options["faults"]))})
+    # what ends this process must leave no cluster behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = run(asked, json.loads(call.config_path.read_text(encoding="utf-8-sig")), Progress().say)
+    print(report.counts())
+    if not report.converged:
+        raise NotConverged(f"chaos found {len(report.findings)} things that must not be", report.found(), "please report it")
+    print("every node holds the same rows, and everything that was acknowledged")
 
 
 def require_ready(cluster: ClusterState) -> None:

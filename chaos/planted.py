@@ -1,0 +1,101 @@
+"""Planted faults: each turns off one part of the merge on a node, so that it can be seen that chaos finds what the part is for.
+
+They add triggers of their own and leave the functions of pgunison as they are, so they do not depend on how these are written.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from psycopg2 import sql
+
+from chaos import clock
+from chaos.target import Target
+
+# Names that sort before and behind those of pgunison's triggers: triggers of one event fire in the order of their names.
+FIRST, LAST = "aaa_chaos", "zzzz_chaos"
+
+
+def stamp(target: Target, node: str) -> None:
+    """Stamp a change with the clock alone, also when the version that it replaces is later."""
+    for table in _tables(target, node):
+        _trigger(target, node, LAST, f"BEFORE UPDATE ON {table['row']}", "NEW.modified_ts := clock_timestamp(); RETURN NEW;")
+
+
+def tombstone(target: Target, node: str) -> None:
+    """Send deletions and do them, and remember none."""
+    for table in _tables(target, node):
+        _trigger(target, node, LAST, f"AFTER INSERT ON {table['tombstone']}",
+                 f"DELETE FROM {table['tombstone']} WHERE (modified_ts, modified_node) = (NEW.modified_ts, NEW.modified_node); RETURN NULL;", "ALWAYS")
+
+
+def tie(target: Target, node: str) -> None:
+    """Let the state that is here stay when another of the same moment arrives, whatever the nodes. The clocks tick so seldom that many moments are the same."""
+    clock.turn(target, node, timedelta(0), grain_s=5.0)
+    for table in _tables(target, node):
+        body = (f"IF EXISTS (SELECT FROM {table['row']} AS t WHERE ({table['t_key']}) = ({table['new_key']})"
+                " AND t.modified_ts = NEW.modified_ts AND t.modified_node < NEW.modified_node) THEN RETURN NULL; END IF; RETURN NEW;")
+        for place in ("row", "image"):
+            _trigger(target, node, FIRST, f"BEFORE INSERT ON {table[place]}", body, "REPLICA")
+
+
+def image(target: Target, node: str) -> None:
+    """Send an UPDATE as PostgreSQL does, too, and let the newer version win, as is often advised; take no notice of its image."""
+    for table in _tables(target, node):
+        _trigger(target, node, FIRST, f"BEFORE INSERT ON {table['image']}", "RETURN NULL;", "REPLICA")
+        _trigger(target, node, FIRST, f"BEFORE UPDATE ON {table['row']}",
+                 "IF (NEW.modified_ts, NEW.modified_node) > (OLD.modified_ts, OLD.modified_node) THEN RETURN NEW; END IF; RETURN NULL;", "REPLICA")
+    _execute(target, node, ["DO $$ DECLARE p name; BEGIN FOR p IN SELECT pubname FROM pg_publication LOOP"
+                            " EXECUTE format('ALTER PUBLICATION %I SET (publish = ''insert, update'')', p); END LOOP; END $$"])
+
+
+def sweep(target: Target, node: str) -> None:
+    """Let no sweep find anything, and let what is applied linger before it commits, so that the race which the sweep is for is often lost."""
+    for table in _tables(target, node):
+        _trigger(target, node, FIRST, f"BEFORE DELETE ON {table['row']}",
+                 "IF current_setting('application_name') = 'pgunison agent' THEN RETURN NULL; END IF; RETURN OLD;", "REPLICA")
+    linger(target, node)
+    # a slow clock gives a version that is older than the deletion which its INSERT did not see
+    clock.turn(target, node, timedelta(seconds=30 * target.names().index(node)))
+
+
+def linger(target: Target, node: str) -> None:
+    """Let an INSERT wait before it commits, a writer's and one that arrives, and a deletion that arrives: so one does not see the other more often."""
+    for table in _tables(target, node):
+        _trigger(target, node, LAST, f"AFTER INSERT ON {table['row']}",
+                 "PERFORM pg_sleep(CASE current_setting('session_replication_role') WHEN 'replica' THEN random() * 0.04 ELSE 0.1 END); RETURN NULL;", "ALWAYS")
+        _trigger(target, node, LAST, f"AFTER INSERT ON {table['tombstone']}", "IF random() < 0.1 THEN PERFORM pg_sleep(0.05); END IF; RETURN NULL;", "REPLICA")
+
+
+PLANTS: dict[str, Callable[[Target, str], None]] = {"stamp": stamp, "tombstone": tombstone, "tie": tie, "image": image, "sweep": sweep}
+
+
+def _tables(target: Target, node: str) -> list[dict[str, str]]:
+    """List the tables with contested keys as SQL: the names of ``row``, ``image`` and ``tombstone``; the key of a row t and of NEW."""
+    rows = target.query(node, "SELECT format('%I.%I', schema_name, table_name), format('unison.%I', image_name), format('unison.%I', tombstone_name),"
+                              " (SELECT string_agg(format('t.%I', k), ', ') FROM unnest(key_columns) AS k),"
+                              " (SELECT string_agg(format('NEW.%I', k), ', ') FROM unnest(key_columns) AS k)"
+                              " FROM unison.replicated_table WHERE table_name IN ('hot', 'moving', 'large') ORDER BY 1")
+    return [dict(zip(("row", "image", "tombstone", "t_key", "new_key"), row, strict=True)) for row in rows]
+
+
+def _trigger(target: Target, node: str, name: str, event: str, body: str, fires: str = "") -> None:
+    """Make a row trigger; ``fires`` is REPLICA for apply workers, ALWAYS for all, and nothing for writers."""
+    table = event.split(" ON ")[1]
+    function = sql.SQL("public.{}").format(sql.Identifier(f"{name} {event}"[:63]))
+    statements = [
+        sql.SQL("CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {}").format(
+            function, sql.Literal(f"#variable_conflict use_column\nBEGIN {body} END")),
+        sql.SQL("CREATE TRIGGER {} {} FOR EACH ROW EXECUTE FUNCTION {}()").format(sql.Identifier(name), sql.SQL(event), function)]
+    if fires:
+        statements.append(sql.SQL("ALTER TABLE {} ENABLE {} TRIGGER {}").format(sql.SQL(table), sql.SQL(fires), sql.Identifier(name)))
+    _execute(target, node, statements)
+
+
+def _execute(target: Target, node: str, statements: list) -> None:
+    connection = target.superuser(node)
+    try:
+        with connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()

@@ -1,0 +1,75 @@
+"""Chaos with every fault there is: when they end, every node holds the same rows, and everything that was acknowledged.
+
+``PGUNISON_SEEDS`` names the seeds, with commas; without it one is drawn. ``PGUNISON_SECONDS`` says how long each run breaks things.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+
+from chaos import disk
+from chaos.options import FAULTS, Options
+from chaos.run import run
+from chaos.workloads.append import Append
+from tests.conftest import DEFAULT, PROJECT
+
+SEEDS = [int(seed) for seed in os.environ.get("PGUNISON_SEEDS", str(secrets.randbelow(10**6))).split(",")]
+SECONDS = int(os.environ.get("PGUNISON_SECONDS", "25"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_writes_under_every_fault_end_with_the_same_rows(state_directory, seed):
+    report = run(Options(seed=seed, seconds=SECONDS), DEFAULT, print)
+    print(report.counts())
+    assert report.converged, report.found()
+    for name, counts in report.operations.items():
+        assert counts["ok"] > SECONDS, f"{name}: {counts}"
+    assert len(report.faults) > len(FAULTS), report.faults
+    assert not list(state_directory.glob("chaos-*"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system is root's to make")
+def test_root_can_fill_a_disk(tmp_path):
+    assert disk.impossible() is None, "run this where root may mount: else no test fills a disk"
+    folder = tmp_path / "disk"
+    disk.mount(folder)
+    try:
+        disk.fill(folder)
+        with pytest.raises(OSError, match="No space left"):
+            (folder / "file").write_bytes(b"x" * max(disk.SPARE_BYTES) * 2)
+        disk.free(folder)
+        (folder / "file").write_bytes(b"x" * max(disk.SPARE_BYTES) * 2)
+    finally:
+        disk.unmount(folder)
+    assert not os.path.ismount(folder)
+
+
+def test_a_disk_that_cannot_be_full_is_left_out_and_said(state_directory, monkeypatch):
+    monkeypatch.setattr(disk, "impossible", lambda: "permission denied")
+    said = []
+    report = run(Options(seed=1, seconds=1, nodes=2, faults=("disk",)), DEFAULT, said.append, (Append,))
+    assert "the full disk is left out, because no file system can be made for it: permission denied" in said
+    assert report.options.faults == () and report.converged, report.found()
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, PROJECT / "orchestrator.py", "chaos", *words], capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_says_how_it_ended(state_directory):
+    done = command("--seed", "7", "--seconds", "3", "--nodes", "2", "--faults", "pause")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == "seed 7, 3 s, 2 nodes, faults: pause"
+    assert "bank" in done.stdout and done.stdout.splitlines()[-1] == "every node holds the same rows, and everything that was acknowledged"
+
+
+def test_the_command_ends_with_status_3_when_chaos_finds_something(state_directory):
+    done = command("--seed", "7", "--seconds", "4", "--nodes", "3", "--faults", "clock,isolate", "--plant", "tombstone")
+    assert done.returncode == 3, done.stderr
+    assert "keys of moving of which the nodes hold different rows" in done.stderr and "first: " in done.stderr and "acknowledged last: " in done.stderr
+    assert not list(state_directory.glob("chaos-*"))
+    assert "again: python3 orchestrator.py chaos --seed 7 --seconds 4 --nodes 3 --faults isolate,clock --plant tombstone" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("hint: ")

@@ -1,0 +1,78 @@
+"""chaos/options.py and the command: what may be asked for, and how it is written down again."""
+
+import inspect
+import sys
+
+import pytest
+
+from chaos import faults
+from chaos.options import FAULTS, PLANTS, Options, fault_list
+from chaos.planted import PLANTS as PLANTED
+from chaos.schedule import schedule
+from host import cli
+from host.errors import UsageError
+
+
+@pytest.mark.parametrize(("text", "names"), [
+    ("all", tuple(FAULTS)), ("none", ()), ("pause", ("pause",)), ("clock, pause", ("pause", "clock")), ("pause,pause", ("pause",)),
+    ("-disk", tuple(name for name in FAULTS if name != "disk")), ("-disk,-stop", tuple(name for name in FAULTS if name not in ("disk", "stop"))),
+    ("pause,cut,-cut", ("pause",))])
+def test_faults_are_named_with_commas_in_any_order(text, names):
+    assert fault_list(text) == names
+
+
+@pytest.mark.parametrize("text", ["", ",", "paus", "pause,all", "none,pause", "--disk", "-all", "Pause", "pause cut"])
+def test_a_wrong_name_tells_the_right_ones(text):
+    with pytest.raises(UsageError) as found:
+        fault_list(text)
+    assert all(name in found.value.detail for name in FAULTS)
+
+
+def test_the_command_repeats_the_options():
+    options = Options(seed=5, seconds=7, nodes=4, faults=("pause", "clock"), plant="tie")
+    assert options.command() == "python3 orchestrator.py chaos --seed 5 --seconds 7 --nodes 4 --faults pause,clock --plant tie"
+    assert Options(seed=5).command() == "python3 orchestrator.py chaos --seed 5 --seconds 60 --nodes 3 --faults all"
+    assert Options(seed=5, faults=()).command().endswith("--faults none")
+    for faults_asked in ((), ("pause", "clock"), tuple(FAULTS)):
+        written = Options(faults=faults_asked).command().split("--faults ")[1]
+        assert fault_list(written) == faults_asked
+
+
+def test_the_first_line_says_everything():
+    assert str(Options(seed=5, faults=("pause",))) == "seed 5, 60 s, 3 nodes, faults: pause"
+    assert str(Options(seed=5, faults=(), plant="sweep")) == "seed 5, 60 s, 3 nodes, faults: none, nobody sweeps"
+
+
+def test_without_a_seed_one_is_drawn():
+    assert len({Options().seed for _ in range(20)}) > 1
+
+
+def test_every_fault_has_a_class_and_every_class_a_sentence():
+    drawn = {type(event.fault) for event in schedule(Options(seed=1, seconds=200))}
+    classes = {each for _, each in inspect.getmembers(faults, inspect.isclass) if issubclass(each, faults.Fault) and each is not faults.Fault}
+    assert drawn == classes
+    assert all(not str(event.fault).startswith(type(event.fault).__name__ + "(") for event in schedule(Options(seed=1, seconds=200)))
+
+
+def test_the_command_line_knows_every_plant():
+    choice = next(parameter for parameter in cli.chaos.params if parameter.name == "plant").type
+    assert list(choice.choices) == list(PLANTS) == list(PLANTED)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--faults", "frob"], "no fault is named frob"), (["--seconds", "0"], "seconds"), (["--nodes", "1"], "nodes"), (["--seed", "x"], "seed"),
+    (["--plant", "frob"], "plant"), (["node1"], "node1")])
+def test_a_wrong_option_starts_nothing(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.setenv("PGUNISON_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(sys, "argv", ["orchestrator.py", "chaos", *words])
+    assert cli.main() == 2
+    told = capsys.readouterr().err
+    assert said in told.splitlines()[0] and told.splitlines()[-1].startswith("hint: ")
+    assert not (tmp_path / "state").exists()
+
+
+def test_chaos_kills_processes_of_this_machine_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PGUNISON_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(sys, "argv", ["orchestrator.py", "--runtime", "docker", "chaos"])
+    assert cli.main() == 2
+    assert "process runtime" in capsys.readouterr().err
