@@ -18,7 +18,7 @@ BEGIN
     -- made for
     IF EXISTS (SELECT FROM new_rows AS n, LATERAL (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}) OFFSET 0) AS d) THEN
         PERFORM {revive}(ARRAY(SELECT ROW(n.*)::{table} FROM new_rows AS n
-                               WHERE EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}))), '{{}}');
+                               WHERE EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}))), ARRAY[]::{table}[]);
     END IF;
     RETURN NULL;
 END
