@@ -6,7 +6,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from psycopg2 import sql
 
 from bench.cluster import Cluster
 from container.configuration import AgentConfiguration
@@ -14,38 +17,43 @@ from container.settings import postgresql_conf
 from host.runtime.binaries import find, server_user
 
 PASSWORD = "bench-only"
-TABLE = "CREATE TABLE table1 (id bigserial PRIMARY KEY, col1 text, col2 text)"
+# as sysconfig.json describes a table
+TABLE1 = {"name": "table1", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "col1", "type": "text"},
+                                        {"name": "col2", "type": "text"}]}
 # The pattern of published examples: each write stamps its row, and an UPDATE that is older than the row it meets does nothing. {node} is the writer.
-STAMP = """
-ALTER TABLE table1 ADD COLUMN modified_ts timestamptz, ADD COLUMN modified_node smallint;
+FUNCTIONS = """
 CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN NEW.modified_ts := clock_timestamp(); NEW.modified_node := {node}; RETURN NEW; END';
 CREATE FUNCTION newer_wins() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN IF {older} THEN RETURN NULL; END IF; RETURN NEW; END';
-CREATE TRIGGER a_stamp BEFORE INSERT OR UPDATE ON table1 FOR EACH ROW EXECUTE FUNCTION stamp();
-CREATE TRIGGER b_newer_wins BEFORE UPDATE ON table1 FOR EACH ROW EXECUTE FUNCTION newer_wins()
+    'BEGIN IF {older} THEN RETURN NULL; END IF; RETURN NEW; END'
+"""
+STAMP = """
+ALTER TABLE {table} ADD COLUMN modified_ts timestamptz, ADD COLUMN modified_node smallint;
+CREATE TRIGGER a_stamp BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE TRIGGER b_newer_wins BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION newer_wins()
 """
 # "published": as it is found, which never fires in an apply worker. "replica": there it does, and two equal times are told apart by the node.
 TRIGGERS = {
     "published": (STAMP, "NEW.modified_ts < OLD.modified_ts"),
-    "replica": (STAMP + "; ALTER TABLE table1 ENABLE REPLICA TRIGGER b_newer_wins",
+    "replica": (STAMP + "; ALTER TABLE {table} ENABLE REPLICA TRIGGER b_newer_wins",
                 "(NEW.modified_ts, NEW.modified_node) < (OLD.modified_ts, OLD.modified_node)"),
 }
 
 
 class NativeMesh(Cluster):
-    """Every node publishes ``table1`` whole and subscribes to every other one with ``origin = none``.
+    """Every node publishes its tables whole and subscribes to every other one with ``origin = none``.
 
     It is the same PostgreSQL with the very postgresql.conf that pgunison's agent writes, so that a ratio shows what the merge costs. It is not a
     system that one could use: no versions, no tombstones, no roles, no agents; nodes that change the same key differ for good, or stop.
-    ``triggers`` adds what is usually tried against that, see TRIGGERS.
+    ``triggers`` adds what is usually tried against that, see TRIGGERS. ``tables`` are described as sysconfig.json does.
     """
 
-    def __init__(self, nodes: int, directory: Path, triggers: str | None = None):
+    def __init__(self, nodes: int, directory: Path, triggers: str | None = None, tables: Sequence[dict] = (TABLE1,)):
         self.names = [f"node{index}" for index in range(1, nodes + 1)]
         self._user = server_user()
         self.binaries = find(directory, self._user)
         self._triggers = triggers
+        self._tables = tables
         self._directory = Path(tempfile.mkdtemp(prefix="native-", dir=directory))
         if self._user:
             os.chown(self._directory, self._user.uid, self._user.gid)
@@ -88,18 +96,29 @@ class NativeMesh(Cluster):
         """Let a link go on."""
         self.query(target, f"ALTER SUBSCRIPTION {link(source, target)} ENABLE")
 
+    def folder(self, node: str) -> Path:
+        """Return the directory with all files of the node."""
+        return self._directory / node
+
+    def server_pid(self, node: str) -> int:
+        """Read the id of the node's postmaster; it may have ended. OSError when there is none."""
+        return int((self._directory / node / "data" / "postmaster.pid").read_text().splitlines()[0])
+
     def kill(self, node: str) -> None:
         """Kill a node's PostgreSQL as a crash would; :meth:`revive` starts it again."""
-        pid = int((self._directory / node / "data" / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self.server_pid(node), signal.SIGKILL)
 
     def revive(self, node: str) -> None:
         """Start a node that was killed, as soon as the last process of its former server has ended."""
         deadline = time.monotonic() + 30
-        while self._ctl_start(node, check=False):
+        while not self.try_start(node):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{node} does not start: see {self._directory / node / 'log'}")
             time.sleep(0.1)
+
+    def try_start(self, node: str) -> bool:
+        """Start a node whose server has ended; False when it does not start, which it cannot while a process of the former server is left."""
+        return self._ctl_start(node, check=False) == 0
 
     def _make(self, node: str) -> None:
         folder = self._directory / node
@@ -121,13 +140,20 @@ class NativeMesh(Cluster):
             file.write("host all all 127.0.0.0/8 scram-sha-256\n")
         self._ctl_start(node)
         index = self.names.index(node) + 1
-        self.query(node, TABLE)
-        # one range of keys a node, as everybody does who has two writers
-        self.query(node, f"ALTER SEQUENCE table1_id_seq RESTART WITH {index * 2**31 + 1}")
         if self._triggers:
-            statements, older = TRIGGERS[self._triggers]
-            self.query(node, statements.format(node=index, older=older))
-        self.query(node, "CREATE PUBLICATION mesh FOR TABLE table1")
+            self.query(node, FUNCTIONS.format(node=index, older=TRIGGERS[self._triggers][1]))
+        for table in self._tables:
+            self._make_table(node, index, table)
+        self.query(node, sql.SQL("CREATE PUBLICATION mesh FOR TABLE {}").format(sql.SQL(", ").join(sql.Identifier(table["name"]) for table in self._tables)))
+
+    def _make_table(self, node: str, index: int, table: dict) -> None:
+        self.query(node, create(table))
+        for column in table["columns"]:
+            if column["type"] == "bigserial":
+                # one range of keys a node, as everybody does who has two writers
+                self.query(node, f"ALTER SEQUENCE {table['name']}_{column['name']}_seq RESTART WITH {index * 2**31 + 1}")
+        if self._triggers:
+            self.query(node, TRIGGERS[self._triggers][0].format(table=table["name"]))
 
     def _ctl_start(self, node: str, *, check: bool = True) -> int:
         folder = self._directory / node
@@ -142,3 +168,10 @@ class NativeMesh(Cluster):
 def link(source: str, target: str) -> str:
     """Name the subscription on ``target`` and its slot on ``source``."""
     return f"mesh_{source}_to_{target}"
+
+
+def create(table: dict) -> sql.Composed:
+    """Write CREATE TABLE for a description."""
+    columns = [sql.SQL("{} {}{}").format(sql.Identifier(column["name"]), sql.SQL(column["type"]), sql.SQL(" PRIMARY KEY" if column.get("primary_key") else ""))
+               for column in table["columns"]]
+    return sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(table["name"]), sql.SQL(", ").join(columns))

@@ -53,6 +53,15 @@ def run(options: Options, document: dict, say: Say, kinds: Sequence[type[Workloa
 
 def shake(target: Target, options: Options, workloads: list[Workload], say: Say) -> Report:
     """Run the phases on a target that is up and holds the workloads' tables, empty."""
+    report = disturb(target, options, workloads, say)
+    say("check: every node applies all there is, then all are compared")
+    found, report.rows = check(target, workloads, 60.0 + 3 * options.seconds)
+    report.findings += found
+    return report
+
+
+def disturb(target: Target, options: Options, workloads: list[Workload], say: Say) -> Report:
+    """Run all phases but the check: when it returns, nobody writes and nothing is broken any more."""
     report = Report(options)
     if "clock" in options.faults or options.plant:
         everywhere(target, lambda node: clock.install(target, node))
@@ -80,9 +89,6 @@ def shake(target: Target, options: Options, workloads: list[Workload], say: Say)
     report.operations = {workload.name: workload.counts() for workload in workloads}
     report.findings += finding("writers that hang", writers.hanging)
     report.findings += finding("errors that should not be met", [*writers.faults, *disturber.faults])
-    say("check: every node applies all there is, then all are compared")
-    found, report.rows = check(target, workloads, 60.0 + 3 * options.seconds)
-    report.findings += found
     return report
 
 

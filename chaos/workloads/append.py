@@ -19,22 +19,22 @@ class Insert(Operation):
 
 
 class Append(Workload):
-    """One to five rows in a statement."""
+    """One to five rows in a statement; ``marks`` are those of all rows so far."""
 
     name = "append"
     tables = (LINE,)
 
     def __init__(self, versions: tuple[str, ...]):
         super().__init__(versions)
-        self._marks = Marks()
+        self.marks = Marks()
 
     def operation(self, node: str, choice: random.Random) -> Operation:
         return Insert(tuple(uuid_text(choice) for _ in range(choice.randint(1, 5))))
 
     def remember(self, node: str, operation: Insert, ending: str) -> None:
         with self.lock:
-            self._marks.add(operation.marks, ending)
+            self.marks.add(operation.marks, ending)
 
     def findings(self, rows: dict[str, Rows]) -> Iterator[Finding]:
         yield from super().findings(rows)
-        yield from self._marks.findings(self.name, rows["line"])
+        yield from self.marks.findings(self.name, rows["line"])

@@ -8,7 +8,7 @@ import pytest
 from bench import ratios
 from bench.client import percentile, read
 from bench.cluster import Cluster, cpu_s
-from bench.mesh import TRIGGERS
+from bench.mesh import FUNCTIONS, TRIGGERS
 from bench.pgunison import configuration
 from host.config import load
 
@@ -85,4 +85,4 @@ def test_a_barrier_waits_for_every_peer(slots, reason):
 @pytest.mark.parametrize("pattern", TRIGGERS)
 def test_the_usual_triggers_are_complete_statements(pattern):
     statements, older = TRIGGERS[pattern]
-    assert "{" not in statements.format(node=1, older=older)
+    assert "{" not in statements.format(table="table1") + FUNCTIONS.format(node=1, older=older)
