@@ -177,7 +177,7 @@ def message(second: int, node: int, kind: str = "image", replaced: tuple[int, in
 
 
 def seconds_lost(*messages: Message) -> list[str]:
-    return sorted(moment[18] for moment, _ in lost(list(messages)))
+    return sorted(moment[18] for moment, _ in lost(list(messages))[0])
 
 
 def test_a_version_that_was_replaced_is_not_lost():
