@@ -62,10 +62,15 @@ def error_counts(target: Target) -> dict[str, int]:
     return counts
 
 
+def disable(target: Target, source: str, to: str) -> None:
+    """Stop the link, as the owner would; its apply worker ends when it notices."""
+    target.query(to, sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(target.link(source, to))))
+
+
 def pause(target: Target, source: str, to: str) -> None:
-    """Stop the link, as the owner would, and wait until its apply worker has ended."""
+    """Stop the link, and wait until its apply worker has ended."""
+    disable(target, source, to)
     name = target.link(source, to)
-    target.query(to, sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
 
     def working() -> str | None:
         found = target.query(to, "SELECT pid FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL", [name])

@@ -12,7 +12,7 @@ from functools import partial
 import psycopg2
 
 from chaos import clock, disk
-from chaos.comparison import pause, resume
+from chaos.comparison import disable, resume
 from chaos.processes import Freezer, children, send
 from chaos.target import Link, Target
 
@@ -41,7 +41,8 @@ class Pause(Fault):
         return "pause {} to {}".format(*self.link)
 
     def do(self, target: Target, freezer: Freezer) -> bool:
-        pause(target, *self.link)
+        # nobody waits until its worker ends: another pause of the link may end before
+        disable(target, *self.link)
         return True
 
     def heal(self, target: Target, freezer: Freezer) -> None:

@@ -1,6 +1,7 @@
 """Planted faults: each turns off one part of the merge on a node, so that it can be seen that chaos finds what the part is for.
 
-They add triggers of their own and leave the functions of pgunison as they are, so they do not depend on how these are written.
+Some make what the part is for more frequent, too; that alone is no fault. They add triggers of their own and leave the functions of pgunison as
+they are, so they do not depend on how these are written.
 """
 
 from collections.abc import Callable
@@ -29,13 +30,18 @@ def tombstone(target: Target, node: str) -> None:
 
 
 def tie(target: Target, node: str) -> None:
-    """Let the state that is here stay when another of the same moment arrives, whatever the nodes. The clocks tick so seldom that many moments are the same."""
-    clock.turn(target, node, timedelta(0), grain_s=5.0)
+    """Let the state that is here stay when another of the same moment arrives, whatever the nodes."""
+    same_moments(target, node)
     for table in _tables(target, node):
         body = (f"IF EXISTS (SELECT FROM {table['row']} AS t WHERE ({table['t_key']}) = ({table['new_key']})"
                 " AND t.modified_ts = NEW.modified_ts AND t.modified_node < NEW.modified_node) THEN RETURN NULL; END IF; RETURN NEW;")
         for place in ("row", "image"):
             _trigger(target, node, FIRST, f"BEFORE INSERT ON {table[place]}", body, "REPLICA")
+
+
+def same_moments(target: Target, node: str) -> None:
+    """Let the clock tick so seldom that nodes often give versions of the same moment."""
+    clock.turn(target, node, timedelta(0), grain_s=5.0)
 
 
 def image(target: Target, node: str) -> None:
@@ -49,21 +55,18 @@ def image(target: Target, node: str) -> None:
 
 
 def sweep(target: Target, node: str) -> None:
-    """Let no sweep find anything, and let what is applied linger before it commits, so that the race which the sweep is for is often lost."""
+    """Let no sweep find anything."""
+    races(target, node)
     for table in _tables(target, node):
         _trigger(target, node, FIRST, f"BEFORE DELETE ON {table['row']}",
                  "IF current_setting('application_name') = 'pgunison agent' THEN RETURN NULL; END IF; RETURN OLD;", "REPLICA")
-    linger(target, node)
-    # a slow clock gives a version that is older than the deletion which its INSERT did not see
+
+
+def races(target: Target, node: str) -> None:
+    """Let an INSERT wait before it commits, on nodes with clocks ever slower: so a deletion often arrives that does not see the row, and is later."""
     clock.turn(target, node, timedelta(seconds=30 * target.names().index(node)))
-
-
-def linger(target: Target, node: str) -> None:
-    """Let an INSERT wait before it commits, a writer's and one that arrives, and a deletion that arrives: so one does not see the other more often."""
     for table in _tables(target, node):
-        _trigger(target, node, LAST, f"AFTER INSERT ON {table['row']}",
-                 "PERFORM pg_sleep(CASE current_setting('session_replication_role') WHEN 'replica' THEN random() * 0.04 ELSE 0.1 END); RETURN NULL;", "ALWAYS")
-        _trigger(target, node, LAST, f"AFTER INSERT ON {table['tombstone']}", "IF random() < 0.1 THEN PERFORM pg_sleep(0.05); END IF; RETURN NULL;", "REPLICA")
+        _trigger(target, node, LAST, f"AFTER INSERT ON {table['row']}", "PERFORM pg_sleep(0.1); RETURN NULL;")
 
 
 PLANTS: dict[str, Callable[[Target, str], None]] = {"stamp": stamp, "tombstone": tombstone, "tie": tie, "image": image, "sweep": sweep}

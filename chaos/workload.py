@@ -47,7 +47,8 @@ class Workload:
 
     name = ""
     tables: tuple[dict, ...] = ()
-    # how long a writer thinks between two operations, at the most
+    # how many writers a node has, and how long each thinks between two operations, at the most
+    writers = 1
     pause_s = 0.01
 
     def __init__(self, versions: tuple[str, ...]):

@@ -16,7 +16,7 @@ LOOKS_REMEMBERED = 20
 
 
 class Writers:
-    """One thread a node and workload. ``faults`` are errors that should not be met, ``hanging`` the threads that did not end."""
+    """The workloads' writers on each node, each a thread. ``faults`` are errors that should not be met, ``hanging`` the threads that did not end."""
 
     def __init__(self, target: Target, seed: int, workloads: list[Workload]):
         self.faults: list[str] = []
@@ -24,8 +24,8 @@ class Writers:
         self._target = target
         self._workloads = workloads
         self._stop = threading.Event()
-        self._threads = [self._thread(f"{workload.name} on {node}", self._writer(node, workload, random.Random(f"{seed} {node} {workload.name}")), node)
-                         for node in target.names() for workload in workloads]
+        self._threads = [self._thread(f"{workload.name} on {node}", self._writer(node, workload, random.Random(f"{seed} {node} {workload.name} {n}")), node)
+                         for node in target.names() for workload in workloads for n in range(workload.writers)]
         self._threads += [self._thread(f"observer of {node}", self._observer(node), node) for node in target.names()]
 
     def __enter__(self) -> "Writers":

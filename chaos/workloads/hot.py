@@ -18,6 +18,7 @@ class Hot(Contested):
     name = "hot keys"
     table = "hot"
     tables = (HOT,)
+    writers = 2
 
     def __init__(self, versions: tuple[str, ...]):
         super().__init__(versions)

@@ -15,6 +15,7 @@ class Reborn(Contested):
     name = "reborn keys"
     table = "moving"
     tables = (MOVING,)
+    writers = 2
 
     def __init__(self, versions: tuple[str, ...]):
         super().__init__(versions)
@@ -32,6 +33,7 @@ class Reborn(Contested):
             Statement(f"INSERT INTO moving (id, value) VALUES ({other}, '{value}')"),
             Statement(f"DELETE FROM moving WHERE id = {key}", pair[:1], "deleted"),
             Statement(f"DELETE FROM moving WHERE id IN ({key}, {other})", pair, "deleted"),
+            Statement(f"WITH gone AS (DELETE FROM moving WHERE id = {key} RETURNING id) INSERT INTO moving (id, value) SELECT id, '{value}' FROM gone"),
             Statement(f"UPDATE moving SET value = '{value}' WHERE id BETWEEN {first} AND {end - 1} AND id % 7 = {key % 7}"),
             # a key that changes is a deletion, too, and buries every old key of its statement
             Statement(f"UPDATE moving SET id = {other}, value = '{value}' WHERE id = {key}", pair, ""),
