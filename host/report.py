@@ -4,7 +4,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from host.site import Site
 from host.state import ClusterState, NodeState
@@ -26,15 +25,12 @@ def as_dict(site: Site, cluster: ClusterState) -> dict[str, Any]:
 
 
 def conflicts(found: list[dict[str, Any]], console: Console) -> None:
-    """Print conflicts, the newest first: what was lost, and to which version."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("lost at", "node", "table", "key", "lost", "to", "node"):
-        shown.add_column(name, overflow="fold")
+    """Print conflicts, a line each: when, where and what was lost, and to which version."""
     for one in found:
-        lost = "(a deletion)" if one["lost_row"] is None else one["lost_row"]
-        shown.add_row(*(Text(str(cell)) for cell in (one["lost_ts"], one["lost_node"], f"{one['schema']}.{one['table']}", one["key"],
-                                                     lost if len(lost) <= ROW_SHOWN else f"{lost[:ROW_SHOWN]}...", one["won_ts"], one["won_node"])))
-    console.print(shown)
+        lost = "a deletion" if one["lost_row"] is None else one["lost_row"]
+        lost = lost if len(lost) <= ROW_SHOWN else f"{lost[:ROW_SHOWN]}..."
+        console.print(f"{one['lost_ts']} node {one['lost_node']}: {one['schema']}.{one['table']} {one['key']} lost to"
+                      f" {one['won_ts']} node {one['won_node']}: {lost}", markup=False)
 
 
 def table(site: Site, cluster: ClusterState, console: Console | None = None) -> None:

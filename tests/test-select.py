@@ -35,7 +35,7 @@ WRITES = {
     "CREATE TABLE": sql.SQL("CREATE TABLE {mine} ()"),
     "lo_create": sql.SQL("SELECT lo_create(0)"),
     "pg_logical_emit_message": sql.SQL("SELECT pg_logical_emit_message(true, 'reader', 'wrote')"),
-    "INSERT INTO unison.sweep": sql.SQL("INSERT INTO unison.sweep SELECT now(), now(), now() WHERE false"),
+    "INSERT INTO unison.member": sql.SQL("INSERT INTO unison.member (name) SELECT 'x' WHERE false"),
     "UPDATE unison.node": sql.SQL("UPDATE unison.node SET serving = false WHERE false"),
     "DELETE FROM unison.replicated_table": sql.SQL("DELETE FROM unison.replicated_table WHERE false"),
 }

@@ -69,3 +69,13 @@ def test_a_node_that_does_not_run(process):
 def test_one_node_alone():
     alone = replace(HEALTHY, nodes=HEALTHY.nodes[:1], links=frozenset())
     assert printed(alone)[1] == "node1 127.28.64.2:5432 ready - 0 bytes"
+
+
+def test_conflicts_are_a_line_each():
+    one = {"lost_ts": "2026-01-01 00:00:00+00", "lost_node": 2, "schema": "public", "table": "table1", "key": "[1]", "lost_row": '{"id": 1}',
+           "won_ts": "2026-01-01 00:00:01+00", "won_node": 1}
+    output = io.StringIO()
+    report.conflicts([one, one | {"lost_row": None}, one | {"lost_row": "x" * 1000}], Console(file=output, width=80, soft_wrap=True))
+    first, second, third = output.getvalue().splitlines()
+    assert first == '2026-01-01 00:00:00+00 node 2: public.table1 [1] lost to 2026-01-01 00:00:01+00 node 1: {"id": 1}'
+    assert second.endswith(": a deletion") and third.endswith("x...") and len(third) < 400
