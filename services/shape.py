@@ -60,7 +60,7 @@ class Shape:
             "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable), "own_key": own_key,
             "new_all": sql.SQL(", ").join(sql.NULL if column in self.generated else sql.Identifier("new", column) for column in self.columns),
         } | {f"{alias}_key": joined(key, alias) for alias in ("t", "d", "n", "o", "r", "new", "incoming")}
-        names |= {f"{alias}_columns": joined(stored, alias) for alias in ("t", "n", "new", "incoming")}
+        names |= {f"{alias}_columns": joined(stored, alias) for alias in ("n", "new", "incoming")}
         names |= {f"{alias}_updatable": joined(updatable, alias) for alias in ("new", "incoming")}
         return {"names": names, "functions": {part: beside(part) for part in (*CALLED, *INSTALLED)}}
 

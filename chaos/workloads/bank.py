@@ -17,6 +17,8 @@ ACCOUNT = {"name": "account", "columns": [{"name": "id", "type": "bigint", "prim
 JOURNAL = {"name": "journal", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "mark", "type": "uuid"},
                                           {"name": "payer", "type": "bigint"}, {"name": "payee", "type": "bigint"}, {"name": "amount", "type": "bigint"}]}
 ACCOUNTS, OPENING = 20, 1000
+# of all accounts, or of the two
+SUM = "SELECT sum(balance)::bigint FROM account WHERE %s OR id = ANY(%s)"
 
 
 @dataclass
@@ -31,14 +33,14 @@ class Transfer(Operation):
     def run(self, session: Session) -> None:
         pair = [self.payer, self.payee]
         # the pair stays locked, so no apply worker changes it meanwhile; a snapshot keeps all of the accounts as they are
-        watched = "" if self.level == "REPEATABLE READ" else f" WHERE id IN ({self.payer}, {self.payee})"
+        watched = [self.level == "REPEATABLE READ", pair]
         with session.transaction(self.level):
             session.execute("SELECT FROM account WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [pair])
-            before = session.execute(f"SELECT sum(balance)::bigint FROM account{watched}")[0][0]
+            before = session.execute(SUM, watched)[0][0]
             session.execute("UPDATE account SET balance = balance - %s WHERE id = %s", [self.amount, self.payer])
             session.execute("UPDATE account SET balance = balance + %s WHERE id = %s", [self.amount, self.payee])
             session.execute("INSERT INTO journal (mark, payer, payee, amount) VALUES (%s, %s, %s, %s)", [self.mark, *pair, self.amount])
-            self.sums = [before, session.execute(f"SELECT sum(balance)::bigint FROM account{watched}")[0][0]]
+            self.sums = [before, session.execute(SUM, watched)[0][0]]
 
 
 class Bank(Workload):

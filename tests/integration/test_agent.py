@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -28,6 +27,7 @@ from host.plan import plan
 from host.progress import Progress
 from host.site import Site
 from host.steps import AdmitNode
+from tests.convergence.comparison import wait_until
 
 PROJECT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
@@ -41,14 +41,6 @@ def cluster(make_cluster):
 @pytest.fixture(scope="module")
 def pair(make_cluster):
     return make_cluster(nodes=2).up()
-
-
-def wait_until(pending: Callable[[], str | None], timeout_s: float = DEADLINE_S) -> None:
-    """Wait until ``pending()`` is None; it says why it is not yet."""
-    deadline = time.monotonic() + timeout_s
-    while (reason := pending()) is not None:
-        assert time.monotonic() < deadline, f"after {timeout_s:.0f} s: {reason}"
-        time.sleep(0.02)
 
 
 def folder(cluster, node: str = "node1") -> Path:
@@ -108,11 +100,11 @@ def test_a_killed_postgresql_is_seen_and_started_again(cluster):
             return f"the server is process {now}, {problem}" if now == before or problem else None
         return "there is no postmaster.pid"
 
-    wait_until(pending)
+    wait_until(pending, "another server accepts connections", DEADLINE_S)
     assert agent_process(cluster) == agent
     assert cluster.query("node1", "SELECT count(*) FROM table1 WHERE col1 = 'survives'", role="reader") == [(1,)]
     assert "ended unexpectedly" in (folder(cluster) / "agent.log").read_text()
-    wait_until(lambda: None if get(cluster, "ready").status_code == 200 else "not ready")
+    wait_until(lambda: None if get(cluster, "ready").status_code == 200 else "not ready", "the node is ready", DEADLINE_S)
 
 
 def test_health_says_so_while_postgresql_is_down(cluster):
@@ -122,7 +114,7 @@ def test_health_says_so_while_postgresql_is_down(cluster):
     (data / "global").rename(aside)
     try:
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: None if get(cluster, "health").json()["failures"] else "no start has failed yet")
+        wait_until(lambda: None if get(cluster, "health").json()["failures"] else "no start has failed yet", "a start has failed", DEADLINE_S)
         health = get(cluster, "health")
         assert health.status_code == 200 and health.json()["problem"]
         ready = get(cluster, "ready")
@@ -132,7 +124,7 @@ def test_health_says_so_while_postgresql_is_down(cluster):
         assert answer["error"]["message"] == "PostgreSQL does not answer"
     finally:
         aside.rename(data / "global")
-    wait_until(lambda: None if get(cluster, "ready").status_code == 200 else get(cluster, "ready").text)
+    wait_until(lambda: None if get(cluster, "ready").status_code == 200 else get(cluster, "ready").text, "the node is ready", DEADLINE_S)
 
 
 def test_a_killed_agent_leaves_its_postgresql_and_the_next_up_takes_it_over(cluster):
@@ -140,7 +132,7 @@ def test_a_killed_agent_leaves_its_postgresql_and_the_next_up_takes_it_over(clus
     with cluster.connect("node1", "reader") as connection, connection.cursor() as cursor:
         os.kill(agent, signal.SIGKILL)
         # its last thread may end, and free the lock, a moment after the process shows as a zombie
-        wait_until(lambda: None if cluster.site.observe().nodes[0].state == "stopped" else "the agent lives")
+        wait_until(lambda: None if cluster.site.observe().nodes[0].state == "stopped" else "the agent lives", "the node is stopped", DEADLINE_S)
         cursor.execute("SELECT 1")
         cluster.up()
         cursor.execute("SELECT 1")
@@ -151,11 +143,12 @@ def test_a_killed_agent_leaves_its_postgresql_and_the_next_up_takes_it_over(clus
 
 def test_the_agent_that_took_over_watches_the_server_too(cluster):
     os.kill(agent_process(cluster), signal.SIGKILL)
-    wait_until(lambda: "running" if cluster.site.runtime.state(cluster.site.spec("node1")) == "running" else None)
+    wait_until(lambda: "running" if cluster.site.runtime.state(cluster.site.spec("node1")) == "running" else None, "the agent has ended", DEADLINE_S)
     cluster.up()
     before = postmaster(cluster)
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: None if get(cluster, "ready").status_code == 200 and postmaster(cluster) != before else "not started again")
+    wait_until(lambda: None if get(cluster, "ready").status_code == 200 and postmaster(cluster) != before else "not started again",
+               "PostgreSQL was started again", DEADLINE_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -165,7 +158,7 @@ def test_a_signal_to_the_agent_stops_postgresql_cleanly(cluster, number):
     # a client that stays connected holds nothing up
     with cluster.connect("node1", "reader"):
         os.kill(agent, number)
-        wait_until(lambda: f"process {agent} lives" if lives(agent) else None, timeout_s=20)
+        wait_until(lambda: f"process {agent} lives" if lives(agent) else None, "it has ended", 20)
     assert not lives(server)
     assert control_data(cluster) == "shut down"
     cluster.up()
@@ -175,7 +168,7 @@ def test_a_signal_to_the_agent_stops_postgresql_cleanly(cluster, number):
 def test_down_after_a_killed_agent_stops_the_postgresql_that_is_left(cluster):
     server, agent = postmaster(cluster), agent_process(cluster)
     os.kill(agent, signal.SIGKILL)
-    wait_until(lambda: "the agent lives" if lives(agent) else None)
+    wait_until(lambda: "the agent lives" if lives(agent) else None, "it has ended", DEADLINE_S)
     assert lives(server)
     commands.down(commands.Call(cluster.site.configuration, cluster.config_path, "process"), purge=False)
     assert not lives(server)
@@ -373,7 +366,8 @@ def test_slow_half_requests_do_not_keep_others_out(cluster, unharmed):
         for _ in range(100):
             connection = open_connections.enter_context(socket.create_connection(address, timeout=5))
             connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Le")
-        wait_until(lambda: None if get(cluster, "health").status_code == 200 else f"health is {get(cluster, 'health').status_code}", timeout_s=30)
+        wait_until(lambda: None if get(cluster, "health").status_code == 200 else f"health is {get(cluster, 'health').status_code}",
+                   "the agent answers")
 
 
 @pytest.mark.parametrize(("code", "body"), [
@@ -470,7 +464,8 @@ def test_the_owner_may_pause_a_subscription_and_up_resumes_it(pair):
     pair.query("node2", "INSERT INTO table1 (col1) VALUES ('paused')", role="writer")
     pair.up()
     assert pair.site.observe().link("node2", "node1").state == "streaming"
-    wait_until(lambda: None if pair.query("node1", "SELECT 1 FROM table1 WHERE col1 = 'paused'", role="reader") else "the row has not arrived")
+    wait_until(lambda: None if pair.query("node1", "SELECT 1 FROM table1 WHERE col1 = 'paused'", role="reader") else "the row has not arrived",
+               "the row is on node1")
 
 
 @pytest.mark.parametrize("statement", [
