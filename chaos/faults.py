@@ -77,10 +77,7 @@ class Kill(Fault):
         return f"kill -9 of PostgreSQL of {self.node}" if self.signal_number == signal.SIGKILL else f"immediate restart of PostgreSQL of {self.node}"
 
     def do(self, target: Target, freezer: Freezer) -> bool:
-        pid = target.server_pid(self.node)
-        # what stands still cannot end, and would keep the next server from starting
-        freezer.thaw(children(pid) if pid else [])
-        return send(pid, self.signal_number)
+        return send(target.server_pid(self.node), self.signal_number)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """PostgreSQL's programs, run for one node: make the data directory, start the server, stop it, wait for its end."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -17,6 +18,7 @@ from container.configuration import AgentConfiguration
 from container.settings import pg_hba, pg_ident, postgresql_conf
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
+ORPHAN_PATIENCE_S = 5.0
 
 
 class PostgresqlError(Exception):
@@ -62,6 +64,7 @@ class Postgresql:
         if running is not None:
             return running
         self._require_space()
+        self._end_orphans()
         self._require_free_port()
         version = self.major_version()
         self._write("postgresql.conf", postgresql_conf(self.configuration, version))
@@ -103,6 +106,11 @@ class Postgresql:
             self._child.wait()
         return ended
 
+    def reload(self) -> None:
+        """Let the server read its configuration and certificates again."""
+        if (pid := self.running_pid()) is not None:
+            os.kill(pid, signal.SIGHUP)
+
     def stop(self, timeout_s: float = 60.0) -> None:
         """Stop the server: fast and clean, and if that takes too long, at once (its next start recovers)."""
         pid = self.running_pid()
@@ -123,6 +131,32 @@ class Postgresql:
             return None
         # a process id is used again: it counts only when it is a server on this very directory
         return pid if os.fsencode(self.configuration.data) in command else None
+
+    def _end_orphans(self) -> None:
+        """End what a server that was killed left behind.
+
+        Most end by themselves when they notice. One that waits for a lock of one that is dead never does, and its shared memory keeps the next server from
+        starting; what such a process had not committed is lost anyway.
+        """
+        orphans = self._processes()
+        deadline = time.monotonic() + ORPHAN_PATIENCE_S
+        for pid in orphans:
+            if not self.wait_end(pid, max(0.0, deadline - time.monotonic())):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                if not self.wait_end(pid, 10.0):
+                    raise PostgresqlError(f"process {pid}, which a killed server left behind, does not end")
+
+    def _processes(self) -> list[int]:
+        """List the processes of PostgreSQL that work in this data directory."""
+        found = []
+        data = os.path.realpath(self.configuration.data)
+        for process in Path("/proc").glob("[0-9]*"):
+            # it may end while we look, or belong to somebody whose processes we may not see
+            with contextlib.suppress(OSError):
+                if os.readlink(process / "cwd") == data and os.path.basename(os.readlink(process / "exe")) == "postgres":
+                    found.append(int(process.name))
+        return found
 
     def last_words(self) -> str:
         """Return the end of what the server wrote when it started, or else of its newest log."""

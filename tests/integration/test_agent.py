@@ -88,9 +88,9 @@ def control_data(cluster) -> str:
 # --- life and death ---
 
 
-def test_a_killed_postgresql_is_seen_and_started_again(cluster):
-    cluster.query("node1", "INSERT INTO table1 (col1) VALUES ('survives') RETURNING id", role="writer")
-    before, agent = postmaster(cluster), agent_process(cluster)
+def kill_postgresql(cluster) -> None:
+    """Kill the server, and wait until another one accepts connections."""
+    before = postmaster(cluster)
     os.kill(before, signal.SIGKILL)
 
     def pending():
@@ -101,10 +101,26 @@ def test_a_killed_postgresql_is_seen_and_started_again(cluster):
         return "there is no postmaster.pid"
 
     wait_until(pending, "another server accepts connections", DEADLINE_S)
+
+
+def test_a_killed_postgresql_is_seen_and_started_again(cluster):
+    cluster.query("node1", "INSERT INTO table1 (col1) VALUES ('survives') RETURNING id", role="writer")
+    agent = agent_process(cluster)
+    kill_postgresql(cluster)
     assert agent_process(cluster) == agent
     assert cluster.query("node1", "SELECT count(*) FROM table1 WHERE col1 = 'survives'", role="reader") == [(1,)]
     assert "ended unexpectedly" in (folder(cluster) / "agent.log").read_text()
     wait_until(lambda: None if get(cluster, "ready").status_code == 200 else "not ready", "the node is ready", DEADLINE_S)
+
+
+def test_what_a_killed_postgresql_left_behind_does_not_keep_the_next_from_starting(cluster):
+    # one that stands still notices nothing: as one does that waits for a lock which nobody is left to free
+    with cluster.connect("node1", "writer") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        left = cursor.fetchone()[0]
+        os.kill(left, signal.SIGSTOP)
+        kill_postgresql(cluster)
+    assert not lives(left)
 
 
 def test_health_says_so_while_postgresql_is_down(cluster):
