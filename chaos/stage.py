@@ -27,7 +27,7 @@ class Stage:
     def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool, **config: Any):
         settings = SETTINGS | document["system"]["config"].get("postgresql", {})
         written = own_configuration(document, "chaos", nodes, tables, postgresql=settings, **config)
-        self.directory = cluster_directory(written["system"]["id"])
+        self.directory = cluster_directory(written["system"]["id"], "process")
         self._mounted = mounted
         self.directory.mkdir(mode=0o755, parents=True)
         path = self.directory / "sysconfig.json"

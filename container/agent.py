@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from container.certificates import Certificates
 from container.configuration import AgentConfiguration
 from container.keeper import Keeper
 from container.postgresql import Postgresql
@@ -33,7 +34,7 @@ logger = logging.getLogger("container.agent")
 def main() -> int:
     """Run the agent of the configuration that the command line names; returns the exit status."""
     configuration = AgentConfiguration.load(Path(sys.argv[1]))
-    log_to(configuration.directory / "agent.log")
+    log_to(configuration.directory / "agent.log", configuration.console)
     # A bare descriptor, because a file object would be closed when this function returns, and the lock must be held until the process is gone.
     lock = os.open(configuration.directory / "agent.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -53,8 +54,17 @@ def main() -> int:
         return failed(f"port {configuration.agent_port} of {configuration.address} is not free: {error.strerror}")
     listener.listen(64)
     token = configuration.token_file.read_text(encoding="utf-8").strip()
-    configure(Server(str(configuration.socket_directory), configuration.postgresql_port))
-    keeper = Keeper(configuration)
+    certificates, secured = None, {}
+    if configuration.tls:
+        certificates = Certificates(configuration.tls)
+        try:
+            certificates.load()
+        except OSError as error:
+            return failed(f"the certificates in {configuration.tls} cannot be used: {error}")
+        secured = {"ssl_context_factory": lambda *_: certificates.context}
+    configure(Server(str(configuration.socket_directory), configuration.postgresql_port,
+                     root_certificate=str(certificates.authorities) if certificates else None))
+    keeper = Keeper(configuration, certificates)
     keeper.start()
     logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
     web = application(token, lambda: health(configuration, keeper), lambda: not_ready(configuration, keeper))
@@ -62,7 +72,7 @@ def main() -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)
     uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
-                                  timeout_graceful_shutdown=5)).run(sockets=[listener])
+                                  timeout_graceful_shutdown=5, **secured)).run(sockets=[listener])
     keeper.stop()
     return 0
 
@@ -86,11 +96,11 @@ def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
     return next((f"{table['schema']}.{table['name']}: {table['fault']}" for table in found["tables"] if table["fault"]), None)
 
 
-def log_to(path: Path) -> None:
-    """Log to a file that cannot grow without bound."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+def log_to(path: Path, console: bool) -> None:
+    """Log to a file that cannot grow without bound, and to stderr if it is kept elsewhere."""
+    handlers = [logging.handlers.RotatingFileHandler(path, maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8")]
+    handlers += [logging.StreamHandler()] if console else []
+    logging.basicConfig(level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def failed(reason: str) -> int:

@@ -21,6 +21,8 @@ class AgentConfiguration:
     ``directory`` holds everything of the node, ``binaries`` PostgreSQL's programs. ``user`` is None where the agent is not root: then PostgreSQL
     runs as the agent does. ``template`` is a directory that the nodes of this machine share, to run initdb once for all.
     ``upkeep`` are properties for ``node.maintain``; ``max_nodes`` is how many nodes the cluster may have, ``networks`` (CIDR) where clients come from.
+    ``tls`` is the directory of the node's certificates (:mod:`container.certificates`); None where nothing leaves the machine. ``console``: log to
+    stderr, too, which a container's engine keeps.
     """
 
     cluster: str
@@ -39,6 +41,8 @@ class AgentConfiguration:
     template: Path | None
     user: User | None
     upkeep: tuple[tuple[str, int], ...] = ()
+    tls: Path | None = None
+    console: bool = False
 
     @property
     def data(self) -> Path:
@@ -56,7 +60,7 @@ class AgentConfiguration:
     def load(cls, path: Path) -> "AgentConfiguration":
         """Read the file; KeyError, TypeError or ValueError when it is not what :meth:`dump` writes."""
         read = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("directory", "binaries", "token_file", "template"):
+        for key in ("directory", "binaries", "token_file", "template", "tls"):
             read[key] = Path(read[key]) if read[key] is not None else None
         read["networks"] = tuple(read["networks"])
         read["settings"] = tuple((name, value) for name, value in read["settings"])

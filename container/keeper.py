@@ -5,6 +5,7 @@ import threading
 
 import psycopg2
 
+from container.certificates import Certificates
 from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql, PostgresqlError
 from esb_config.call import execute
@@ -25,11 +26,12 @@ class Keeper(threading.Thread):
     that failed in a row.
     """
 
-    def __init__(self, configuration: AgentConfiguration):
+    def __init__(self, configuration: AgentConfiguration, certificates: Certificates | None = None):
         super().__init__(name="keeper", daemon=True)
         self.problem: str | None = "PostgreSQL is being started"
         self.failures = 0
         self._server = Postgresql(configuration)
+        self._certificates = certificates
         self._stopping = threading.Event()
         self._maintenance = document("node.maintain", Cluster={"id": configuration.cluster, "Node": {
             "name": configuration.node, "index": configuration.index, "database": configuration.database,
@@ -51,6 +53,7 @@ class Keeper(threading.Thread):
             self.problem, self.failures, pause_s = None, 0, 0.0
             logger.info("PostgreSQL runs as process %d", pid)
             while not self._stopping.is_set() and not self._server.wait_end(pid, MAINTAIN_EVERY_S):
+                self._renew()
                 self._maintain()
             if not self._stopping.is_set():
                 self.problem = f"PostgreSQL ended unexpectedly: {self._server.last_words()}"
@@ -70,6 +73,16 @@ class Keeper(threading.Thread):
             logger.info("PostgreSQL is stopped")
         except PostgresqlError as error:
             logger.error("%s", error)
+
+    def _renew(self) -> None:
+        """Take certificates that the host replaced; connections that stand keep theirs."""
+        try:
+            if self._certificates and self._certificates.load():
+                self._server.reload()
+                logger.info("took new certificates")
+        except OSError as error:
+            # half written just now, or wrong: the old ones stay
+            logger.warning("the certificates cannot be used: %s", error)
 
     def _maintain(self) -> None:
         try:

@@ -12,6 +12,9 @@ class PromptProtocol(H11Protocol):
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
+        # what the request's state says of who called; without TLS there is nothing to say
+        tls = transport.get_extra_info("ssl_object")
+        self.app_state = self.app_state | {"certified": tls is None or bool(tls.getpeercert())}
         self._hurry = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
 
     def data_received(self, data: bytes) -> None:

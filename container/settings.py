@@ -51,6 +51,12 @@ def _settings(configuration: AgentConfiguration, peers: int, major_version: int)
         ("track_functions", "pl", "what the merge costs can be seen in pg_stat_user_functions"),
         ("cluster_name", f"pgunison {configuration.cluster} {configuration.node}", "shown by ps"),
     ]
+    if configuration.tls:
+        settings += [
+            ("ssl", "on", "nothing travels in clear between machines"),
+            ("ssl_cert_file", configuration.tls / "node.pem", "the node's certificate"),
+            ("ssl_key_file", configuration.tls / "node.pem", "and its key, in one file so that both change at once"),
+        ]
     if major_version >= 18:
         settings.append(("max_active_replication_origins", peers + 8, "one a subscription, and one for copies"))
     return settings
@@ -59,8 +65,9 @@ def _settings(configuration: AgentConfiguration, peers: int, major_version: int)
 def pg_hba(configuration: AgentConfiguration) -> str:
     """Write who may come in: the agent through the socket, everybody else with a password; no line says trust."""
     lines = ["# TYPE DATABASE USER ADDRESS METHOD", "local all postgres peer map=agent", "local all all scram-sha-256"]
+    kind = "hostssl" if configuration.tls else "host"
     # The word "replication" stands in no line: nobody can copy the whole server with the replicator's password.
-    lines += [f"host {hba_quoted(configuration.database)} all {network} scram-sha-256" for network in configuration.networks]
+    lines += [f"{kind} {hba_quoted(configuration.database)} all {network} scram-sha-256" for network in configuration.networks]
     return "\n".join(lines) + "\n"
 
 

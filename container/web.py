@@ -31,10 +31,13 @@ logger = logging.getLogger(__name__)
 def application(token: str, health_of: Callable[[], dict[str, str | int | None]], not_ready: Callable[[], str | None]) -> Starlette:
     """Make the agent's application.
 
-    ``token`` is what callers must bear, ``health_of`` returns what ``/health`` says of the node, ``not_ready`` returns why the node may not serve, or None.
+    ``token`` is what callers must bear, beside a certificate where the agent speaks TLS; ``health_of`` returns what ``/health`` says of the node,
+    ``not_ready`` returns why the node may not serve, or None.
     """
     async def call(request: Request) -> Response:
         given = request.headers.get("authorization", "")
+        if not getattr(request.state, "certified", True):
+            return JSONResponse({"error": "a client certificate of this cluster is missing"}, 401)
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return JSONResponse({"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": "Bearer"})
         try:

@@ -1,5 +1,6 @@
 """The agents, as the host sees them: JSON-RPC 2.0 over HTTP, one client for all nodes."""
 
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import httpx
 
 from esb_config.document import document, request
 from esb_config.errors import CallError
+from host.certificates import Shown, shown
 from host.config import Configuration, NodeSpec
 from host.errors import OrchestratorError
 
@@ -20,13 +22,14 @@ class AgentUnreachable(OrchestratorError):
 
 
 class Agents:
-    """Call services on nodes. ``address`` says where a node is reached."""
+    """Call services on nodes. ``address`` says where a node is reached; ``tls`` is what we trust and show, None where nothing leaves the machine."""
 
-    def __init__(self, configuration: Configuration, token: str, address: Callable[[NodeSpec], str]):
+    def __init__(self, configuration: Configuration, token: str, address: Callable[[NodeSpec], str], tls: ssl.SSLContext | None = None):
         self._configuration = configuration
         self._address = address
+        self._tls = tls
         # plain HTTP on loopback: there are no certificates to load
-        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, trust_env=False, verify=False,
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, trust_env=False, verify=tls or False,
                                     timeout=httpx.Timeout(CALL_TIMEOUT_S, connect=5.0),
                                     limits=httpx.Limits(max_connections=None))
 
@@ -60,6 +63,15 @@ class Agents:
         Raises AgentUnreachable when no agent answers, OrchestratorError when the one that answers is of another node.
         """
         return self._health(node)["problem"]
+
+    def certificate(self, node: NodeSpec) -> Shown | None:
+        """Return the certificate that the node's agent shows to a new connection; None where it speaks no TLS. AgentUnreachable when it shows none we trust."""
+        if self._tls is None:
+            return None
+        try:
+            return shown(self._tls, self._address(node), self._configuration.agent_port)
+        except OSError as error:
+            raise self._unreachable(node, error) from error
 
     def await_postgresql(self, node: NodeSpec, alive: Callable[[NodeSpec], None], timeout_s: float = 120.0) -> None:
         """Wait until the node's PostgreSQL accepts connections. ``alive`` raises when the agent's process has ended.
@@ -111,10 +123,10 @@ class Agents:
             raise self._foreign(node) from error
 
     def _url(self, node: NodeSpec) -> str:
-        return f"http://{self._address(node)}:{self._configuration.agent_port}/"
+        return f"{'https' if self._tls else 'http'}://{self._address(node)}:{self._configuration.agent_port}/"
 
     def _foreign(self, node: NodeSpec) -> OrchestratorError:
         return OrchestratorError(f"a foreign program answers at {self._url(node)}", "it is no pgunison agent", "stop it, or choose another port")
 
-    def _unreachable(self, node: NodeSpec, error: httpx.HTTPError) -> AgentUnreachable:
+    def _unreachable(self, node: NodeSpec, error: httpx.HTTPError | OSError) -> AgentUnreachable:
         return AgentUnreachable(f"no agent answers for {node.name}", f"{self._url(node)}: {error}", "python3 orchestrator.py up")

@@ -24,7 +24,7 @@ CONNECT_TIMEOUT_S = 5
 QUERY_TIMEOUT_S = 10
 FREE_TIMEOUT_S = 30.0
 # What pgdbpool gives to libpq by way of the environment, and so to every connection of the process.
-ENVIRONMENT = ("PGPORT", "PGOPTIONS")
+ENVIRONMENT = ("PGPORT", "PGOPTIONS", "PGSSLROOTCERT")
 ERRORS = ("DBConnectionError", "DBQueryError", "DBOfflineError", "UnconfiguredGroupError")
 
 
@@ -39,9 +39,11 @@ class Balancer:
         self._nodes = {site.runtime.address(node): node.name for node in site.configuration.nodes}
         self._groups = {name: _group(site, name) for name in groups or [group.name for group in site.configuration.groups]}
         servers = {name: _servers(site, group) for name, group in self._groups.items()}
-        self._require_answers(next(iter(servers.values()), []), site.configuration.postgresql_port)
+        self._require_answers(next(iter(servers.values()), []), {"port": site.configuration.postgresql_port} | site.security())
         self._environment = {name: os.environ.get(name) for name in ENVIRONMENT}
         os.environ["PGPORT"] = str(site.configuration.postgresql_port)
+        if "sslrootcert" in site.security():
+            os.environ["PGSSLROOTCERT"] = site.security()["sslrootcert"]
         self._pools: dict[str, ModuleType] = {}
         self._free: dict[str, threading.BoundedSemaphore] = {}
         self._replacing = threading.Lock()
@@ -122,10 +124,10 @@ class Balancer:
         # no node answers: whoever borrows the slot next sees it, and comes here again
         pool.Connection.set_connection_status(slot, "free")
 
-    def _require_answers(self, servers: list[dict], port: int) -> None:
+    def _require_answers(self, servers: list[dict], common: dict) -> None:
         """pgdbpool gives up at the first node that is down, after 10 s, and does not say which; so all are asked before, side by side."""
         with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
-            problems = list(pool.map(lambda server: _problem(server, port), servers))
+            problems = list(pool.map(lambda server: _problem(server, common), servers))
         silent = {self._nodes[server["host"]]: problem for server, problem in zip(servers, problems, strict=True) if problem}
         if silent:
             raise OrchestratorError(f"{', '.join(silent)} cannot be reached", "\n        ".join(f"{name}: {problem}" for name, problem in silent.items()),
@@ -148,7 +150,8 @@ def _group(site: Site, name: str) -> Group:
 
 def _servers(site: Site, group: Group) -> list[dict]:
     return [{"host": site.runtime.address(node), "name": site.configuration.database, "user": group.role, "pass": site.credentials.passwords[group.role],
-             "connect_timeout": CONNECT_TIMEOUT_S, "query_timeout": QUERY_TIMEOUT_S * 1000} for node in site.configuration.nodes]
+             "ssl": site.security().get("sslmode", "disable"), "connect_timeout": CONNECT_TIMEOUT_S, "query_timeout": QUERY_TIMEOUT_S * 1000}
+            for node in site.configuration.nodes]
 
 
 def _load(group: str) -> ModuleType:
@@ -163,10 +166,10 @@ def _load(group: str) -> ModuleType:
     return module
 
 
-def _problem(server: dict, port: int) -> str | None:
+def _problem(server: dict, common: dict) -> str | None:
     try:
-        psycopg2.connect(host=server["host"], port=port, dbname=server["name"], user=server["user"], password=server["pass"],
-                         connect_timeout=CONNECT_TIMEOUT_S).close()
+        psycopg2.connect(host=server["host"], dbname=server["name"], user=server["user"], password=server["pass"],
+                         connect_timeout=CONNECT_TIMEOUT_S, **common).close()
     except psycopg2.OperationalError as error:
         return _line(error)
     return None

@@ -85,6 +85,14 @@ def conflicts(call: commands.Call, table: str | None, limit: int, as_json: bool)
 
 
 @cli.command()
+@click.option("--authority", is_flag=True, help="Make a new authority, which signs from the next renewal on; until then give its file to those who connect.")
+@click.pass_obj
+def renew(call: commands.Call, authority: bool) -> None:
+    """Renew the certificates of all nodes without stopping any (Docker runtime)."""
+    commands.renew(call, authority)
+
+
+@cli.command()
 @click.argument("node")
 @click.pass_obj
 def logs(call: commands.Call, node: str) -> None:

@@ -1,6 +1,5 @@
 """The commands of the command line, each a function."""
 
-import collections
 import json
 import signal
 import subprocess
@@ -18,6 +17,8 @@ from host.conflicts import collect_conflicts, to_json
 from host.errors import NotConverged, OrchestratorError, UsageError
 from host.execute import bring_up
 from host.progress import Progress
+from host.renewal import renew as renew_certificates
+from host.runtime.choice import choose
 from host.runtime.directory import cluster_directory, only_orchestrator
 from host.site import Site
 from host.state import ClusterState
@@ -25,7 +26,6 @@ from host.verify import verify as verify_site
 
 PROJECT = Path(__file__).resolve().parents[1]
 TESTS = ("insert", "update", "select")
-LOG_LINES = 2000
 # links in these states carry changes, or will in a moment
 CARRYING = ("streaming", "catching up", "connecting", "worker down")
 
@@ -37,6 +37,10 @@ class Call:
     configuration: Configuration
     config_path: Path
     runtime: str
+
+    def directory(self) -> Path:
+        """Return the directory of the cluster's files; it may not exist."""
+        return cluster_directory(self.configuration.id, choose(self.runtime, self.configuration.id).name)
 
     def site(self, *, make: bool = False) -> Site:
         """Open the site of a cluster that was made, or with ``make`` may be."""
@@ -53,7 +57,7 @@ def main_job(call: Call) -> None:
 def up(call: Call) -> None:
     """Start or finish the cluster."""
     progress, began = Progress(), time.monotonic()
-    with only_orchestrator(cluster_directory(call.configuration.id)):
+    with only_orchestrator(call.directory()):
         site = call.site(make=True)
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
         cluster = bring_up(site, progress)
@@ -63,7 +67,7 @@ def up(call: Call) -> None:
 
 def down(call: Call, purge: bool) -> None:
     """Stop the nodes, side by side; with ``purge`` remove everything of the cluster."""
-    directory = cluster_directory(call.configuration.id)
+    directory = call.directory()
     if not directory.exists():
         Progress().say(f"there is no cluster {call.configuration.id} on this machine: nothing to stop")
         return
@@ -158,6 +162,13 @@ def chaos(call: Call, options: dict[str, object]) -> None:
     print("every node holds the same rows, and everything that was acknowledged")
 
 
+def renew(call: Call, authority: bool) -> None:
+    """Make new certificates, or a new authority, while the cluster runs."""
+    with only_orchestrator(call.directory()):
+        site = call.site()
+        renew_certificates(site, Progress(), authority=authority)
+
+
 def require_ready(cluster: ClusterState) -> None:
     """OrchestratorError when a node cannot be asked."""
     missing = [f"{node.name} is {node.state}" + (f" ({node.problem})" if node.problem else "")
@@ -169,8 +180,6 @@ def require_ready(cluster: ClusterState) -> None:
 def logs(call: Call, node: str) -> None:
     """Print the node's log files, the last lines of each."""
     site = call.site()
-    for path in site.runtime.logs(site.spec(node)):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = collections.deque(file, LOG_LINES)
-        print(f"==> {path} <==")
+    for name, lines in site.runtime.logs(site.spec(node)):
+        print(f"==> {name} <==")
         sys.stdout.writelines(lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 from host import config_checks
 from host.errors import UsageError
 
+IMAGE = "pgunison-node:latest"
 FILE_LIMIT_BYTES = 1024 * 1024
 HINT = "correct each value at its JSON path; host/sysconfig.schema.json says what each may be"
 FILE_HINT = "name a configuration with --config, or start from the sysconfig.json that comes with pgunison"
@@ -56,6 +57,15 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Container:
+    """What a node's container is made of; a limit of None is none."""
+
+    image: str
+    memory_mib: int | None
+    cpus: float | None
+
+
+@dataclass(frozen=True)
 class NodeSpec:
     """A node and where it listens: ``address`` in the docker network, ``loopback`` as a process on this host."""
 
@@ -88,6 +98,7 @@ class Configuration:
     tables: tuple[Table, ...]
     settings: tuple[tuple[str, str], ...]
     upkeep: tuple[tuple[str, int], ...]
+    container: Container
     password_file: Path | None
     network_id: str
     subnet: IPv4Network
@@ -155,6 +166,7 @@ def _configuration(system: dict, directory: Path) -> Configuration:
         tables=tuple(_table(table) for table in config["tables"]),
         settings=tuple(sorted((name, _setting(value)) for name, value in config.get("postgresql", {}).items())),
         upkeep=tuple(sorted(config.get("upkeep", {}).items())),
+        container=Container(**{"image": IMAGE, "memory_mib": None, "cpus": None} | config.get("container", {})),
         password_file=directory / config["passwords"]["file"] if "passwords" in config else None,
         network_id=network["id"],
         subnet=subnet,

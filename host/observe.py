@@ -40,18 +40,20 @@ def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec)
     try:
         problem = agents.problem(spec)
         found = agents.call(spec, "node.describe") if problem is None else {}
+        certificate = agents.certificate(spec)
     except AgentUnreachable as error:
         problem, found = error.detail, {}
     except OrchestratorError as error:
         problem, found = f"{error.message}: {error.detail}", {}
     if problem is not None:
         return Look(NodeState(spec.name, spec.index, problem=problem, prepared=False, serving=False), {}, {})
+    ends = certificate.ends if certificate else None
     ours = {role.name for role in configuration.roles}
     tables = tuple(TableState(table["schema"], table["name"], comparable(table["columns"]), table["published"], table["open"], table["fault"])
                    for table in found["tables"])
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
                      roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
-                     upkeep=found.get("upkeep"))
+                     current=not runtime.outdated(spec), upkeep=found.get("upkeep"), certificate_ends=ends)
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from host.errors import OrchestratorError
 from host.state import TO_SUBSCRIBE, ClusterState, NodeState
-from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, SetUpTable, StartNode, Step, Subscribe
+from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 
 
 def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
@@ -31,6 +31,8 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     steps += _link(members, desired, actual, steps)
     for node in members:
         steps += _open(node, actual.node(node.name))
+    for node in members:
+        steps += _renew(node, actual.node(node.name), [peer.name for peer in members if peer is not node])
     joined = list(members)
     for node in newcomers:
         found = actual.node(node.name)
@@ -95,3 +97,12 @@ def _open(node: NodeState, found: NodeState) -> Iterator[Step]:
         there = found.table(table.schema, table.name)
         if there is None or not there.open:
             yield OpenTable(node.name, table)
+
+
+def _renew(node: NodeState, found: NodeState, peers: list[str]) -> Iterator[Step]:
+    """Make a node anew that is not of the current image; the next one waits until this one has what it missed."""
+    if not found.current:
+        yield ReplaceNode(node.name)
+        yield AwaitNode(node.name)
+        if peers:
+            yield AwaitLinks(node.name, tuple(peers))

@@ -14,6 +14,7 @@ from host.desired import column_description
 from host.errors import OrchestratorError
 from host.observe import any_spec, observe
 from host.runtime.choice import choose
+from host.runtime.containers import DockerRuntime
 from host.runtime.directory import cluster_directory
 from host.runtime.process import ProcessRuntime
 from host.state import ClusterState, TableState
@@ -28,19 +29,20 @@ class Site:
     configuration: Configuration
     directory: Path
     credentials: credentials.Credentials
-    runtime: ProcessRuntime
+    runtime: ProcessRuntime | DockerRuntime
     agents: Agents
 
     @classmethod
     def of(cls, configuration: Configuration, runtime_name: str, *, make: bool = False) -> "Site":
         """Open the site of a configuration; with ``make`` it may be a new one, else OrchestratorError when the cluster was never made."""
-        runtime_class = choose(runtime_name)
-        directory = cluster_directory(configuration.id)
+        runtime_class = choose(runtime_name, configuration.id)
+        directory = cluster_directory(configuration.id, runtime_class.name)
         if not make and not credentials.exist(directory / "secrets"):
             raise OrchestratorError(f"there is no cluster {configuration.id} on this machine", f"{directory} holds none", "python3 orchestrator.py up")
         known = credentials.ensure(configuration, directory / "secrets")
         runtime = runtime_class(configuration, directory, known)
-        return cls(configuration, directory, known, runtime, Agents(configuration, known.token, runtime.address))
+        trust = runtime.certificates.trust() if runtime.certificates else None
+        return cls(configuration, directory, known, runtime, Agents(configuration, known.token, runtime.address, trust))
 
     def __enter__(self) -> "Site":
         return self
@@ -82,9 +84,14 @@ class Site:
     def dsn(self, user: str, node: str | None = None) -> str:
         """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names."""
         nodes = [self.spec(node)] if node else list(self.configuration.nodes)
-        spread = {} if node else {"load_balance_hosts": "random"}
+        spread = ({} if node else {"load_balance_hosts": "random"}) | self.security()
         return psycopg2.extensions.make_dsn(host=",".join(self.runtime.address(each) for each in nodes), port=self.configuration.postgresql_port,
                                             dbname=self.configuration.database, user=user, passfile=str(self.credentials.passfile), **spread)
+
+    def security(self) -> dict[str, str]:
+        """Return what a connection string needs, so that it leads to a node and nobody listens."""
+        certificates = self.runtime.certificates
+        return {"sslmode": "verify-full", "sslrootcert": str(certificates.authorities)} if certificates else {}
 
     def await_links(self, node: str, peers: tuple[str, ...]) -> None:
         """Wait until each link between the node and its peers streams; a link that catches up has time as long as it gets nearer."""

@@ -1,6 +1,7 @@
 """What a cluster is, as frozen values: desired and actual are of the same kind, so that equality means converged."""
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class TableState:
 class NodeState:
     """A node. ``process`` is absent (it was never made), stopped or running; ``problem`` says why a running node cannot be asked.
 
+    ``current`` is False when the node runs from another image, or with other limits, than it would if it were made now.
     ``upkeep`` is what the node remembers beside the rows, as ``node.describe`` answers it; None when it was not asked.
+    ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none.
     """
 
     name: str
@@ -33,8 +36,10 @@ class NodeState:
     serving: bool = True
     roles: tuple[str, ...] = ()
     tables: tuple[TableState, ...] = ()
+    current: bool = True
     version: str = field(default="", compare=False)
     upkeep: dict | None = field(default=None, compare=False)
+    certificate_ends: datetime | None = field(default=None, compare=False)
 
     @property
     def state(self) -> str:

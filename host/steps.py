@@ -162,6 +162,22 @@ class OpenTable:
 
 
 @dataclass(frozen=True)
+class ReplaceNode:
+    """Stop the node, and start it anew on the same data."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"make {self.node} anew on its data"
+
+    def run(self, site: "Site") -> None:
+        site.runtime.replace(site.spec(self.node))
+
+    def after(self, cluster: ClusterState) -> ClusterState:
+        return cluster.with_node(replace(cluster.node(self.node), current=True, problem="PostgreSQL starts"))
+
+
+@dataclass(frozen=True)
 class AdmitNode:
     """Declare that the node has joined."""
 
@@ -177,7 +193,7 @@ class AdmitNode:
         return cluster.with_node(replace(cluster.node(self.node), serving=True))
 
 
-Step = StartNode | AwaitNode | PrepareNode | SetUpTable | Publish | Subscribe | AwaitLinks | OpenTable | AdmitNode
+Step = StartNode | AwaitNode | PrepareNode | SetUpTable | Publish | Subscribe | AwaitLinks | OpenTable | AdmitNode | ReplaceNode
 
 
 def _with_table(tables: tuple[TableState, ...], changed: TableState) -> tuple[TableState, ...]:

@@ -15,11 +15,15 @@ CHANGE_LOCK = 7_305_807
 
 @dataclass(frozen=True)
 class Server:
-    """Where the node's PostgreSQL listens and who may administer it."""
+    """Where the node's PostgreSQL listens and who may administer it.
+
+    ``root_certificate`` is the file of the authorities that peers' certificates must come from; None where peers speak no TLS.
+    """
 
     socket_directory: str
     port: int
     superuser: str = "postgres"
+    root_certificate: str | None = None
 
 
 _server: Server | None = None
@@ -29,6 +33,13 @@ def configure(server: Server) -> None:
     """Say which server this process's services speak to; the agent does it once, when it starts."""
     global _server
     _server = server
+
+
+def security() -> dict[str, str]:
+    """Return what a connection string to a peer needs, so that it is the peer and nobody listens."""
+    if _server is None:
+        raise RuntimeError("services.server.configure() was not called")
+    return {"sslmode": "verify-full", "sslrootcert": _server.root_certificate} if _server.root_certificate else {}
 
 
 def options(settings: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
 from services.seed import seed, unseeded
-from services.server import change, options
+from services.server import change, options, security
 
 
 def link_name(source: str, target: str) -> str:
@@ -55,7 +55,7 @@ class Subscription(microesb.ClassHandler):
         # a peer that is frozen or cut off must not hold the worker: it notices within half a minute
         return psycopg2.extensions.make_dsn(
             host=self.host, port=self.port, dbname=self.parent_object.database, user=self.user, password=self.password,
-            connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=20000)
+            connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=20000, **security())
 
     def _create(self, cursor, name: str, owner: str, result: Result) -> None:
         cursor.execute("SELECT subconninfo, pg_get_userbyid(subowner) FROM pg_subscription WHERE subname = %s", [name])

@@ -1,1 +1,1 @@
-"""Where nodes run. Only this package knows processes (and containers)."""
+"""Where nodes run. Only this package knows processes and containers."""

@@ -1,15 +1,17 @@
 """Which runtime a command takes."""
 
-from host.errors import UsageError
+from host.runtime import engine
+from host.runtime.containers import DockerRuntime
+from host.runtime.directory import cluster_directory
 from host.runtime.process import ProcessRuntime
 
-RUNTIMES = {"process": ProcessRuntime}
+RUNTIMES = {runtime.name: runtime for runtime in (ProcessRuntime, DockerRuntime)}
 
 
-def choose(name: str) -> type[ProcessRuntime]:
-    """Return the runtime's class. UsageError for one that this version does not have."""
-    if name == "auto":
+def choose(name: str, cluster_id: str) -> type[ProcessRuntime] | type[DockerRuntime]:
+    """Return the runtime's class: the one that is named; with ``auto`` Docker where an engine answers, unless the cluster is there as processes."""
+    if name != "auto":
+        return RUNTIMES[name]
+    if (cluster_directory(cluster_id, ProcessRuntime.name) / "nodes").exists():
         return ProcessRuntime
-    if name not in RUNTIMES:
-        raise UsageError(f"there is no runtime {name} in this version", f"it has: {', '.join(RUNTIMES)}", "leave --runtime out")
-    return RUNTIMES[name]
+    return DockerRuntime if engine.answers() else ProcessRuntime

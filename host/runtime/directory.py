@@ -9,19 +9,21 @@ from pathlib import Path
 from host.errors import OrchestratorError
 
 
-def cluster_directory(cluster_id: str) -> Path:
-    """Return the directory of a cluster's files; it may not exist.
+def cluster_directory(cluster_id: str, runtime: str) -> Path:
+    """Return the directory of a cluster's files; it may not exist. Clusters of two runtimes share none, not even when they have one id.
 
     ``PGUNISON_STATE`` names the place for all clusters; else it is /var/lib/pgunison for root, because PostgreSQL then runs as another user, who must get
     there, and the user's own state directory for everybody else (XDG base directory specification).
     """
+    # no id has a dot
+    name = cluster_id if runtime == "process" else f"{cluster_id}.{runtime}"
     given = os.environ.get("PGUNISON_STATE")
     if given:
-        return Path(given).absolute() / cluster_id
+        return Path(given).absolute() / name
     if os.getuid() == 0:
-        return Path("/var/lib/pgunison") / cluster_id
+        return Path("/var/lib/pgunison") / name
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "pgunison" / cluster_id
+    return Path(state) / "pgunison" / name
 
 
 @contextmanager

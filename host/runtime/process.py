@@ -1,5 +1,6 @@
 """The process runtime: nodes as plain processes of this machine, each on a loopback address of its own."""
 
+import collections
 import fcntl
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from container.configuration import AgentConfiguration
@@ -17,6 +19,7 @@ from host.runtime import binaries
 
 PROJECT = Path(__file__).resolve().parents[2]
 STOP_TIMEOUT_S = 90.0
+LOG_LINES = 2000
 # the longest name of a Unix socket is 107 bytes, of which the server takes the last part
 SOCKET_PATH_LIMIT = 107 - len("/socket/.s.PGSQL.65535")
 
@@ -28,6 +31,8 @@ class ProcessRuntime:
     """
 
     name = "process"
+    # nothing leaves the machine, and its PostgreSQL may have been built without TLS
+    certificates = None
 
     def __init__(self, configuration: Configuration, directory: Path, credentials: Credentials):
         self._configuration = configuration
@@ -71,6 +76,10 @@ class ProcessRuntime:
             self._started[node.name] = subprocess.Popen(
                 [sys.executable, "-m", "container.agent", folder / "agent.json"], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
                 cwd=PROJECT, env=environment, start_new_session=True)
+
+    def outdated(self, node: NodeSpec) -> bool:
+        """Tell whether the node has to be made anew to be as it should; a process never has."""
+        return False
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the agent's last words when it has ended."""
@@ -119,11 +128,14 @@ class ProcessRuntime:
         if self._directory.exists():
             shutil.rmtree(self._directory)
 
-    def logs(self, node: NodeSpec) -> list[Path]:
-        """List the node's log files, the agent's first."""
+    def logs(self, node: NodeSpec) -> Iterator[tuple[str, Iterable[str]]]:
+        """Return the node's log files, the agent's first, the last lines of each."""
         folder = self._folder(node)
         logs = [folder / "agent.err", folder / "agent.log", *sorted((folder / "log").glob("*.log"), key=lambda path: path.stat().st_mtime)]
-        return [path for path in logs if path.exists() and path.stat().st_size]
+        for path in logs:
+            if path.exists() and path.stat().st_size:
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    yield str(path), collections.deque(file, LOG_LINES)
 
     def _folder(self, node: NodeSpec) -> Path:
         return self._directory / "nodes" / node.name

@@ -22,7 +22,7 @@ ADDRESSES = {"node1": "127.28.64.2", "node2": "127.28.64.3", "node3": "127.28.64
 
 @pytest.fixture
 def site():
-    return SimpleNamespace(configuration=CONFIGURATION, runtime=SimpleNamespace(address=lambda node: ADDRESSES[node.name]),
+    return SimpleNamespace(configuration=CONFIGURATION, security=dict, runtime=SimpleNamespace(address=lambda node: ADDRESSES[node.name]),
                            credentials=SimpleNamespace(passwords={role.name: f"secret of {role.name}" for role in CONFIGURATION.roles}))
 
 

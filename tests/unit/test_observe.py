@@ -1,11 +1,13 @@
 """host/observe.py: what the two ends of a link say, in one word."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from host.agents import AgentUnreachable
+from host.certificates import Shown
 from host.config import load
 from host.errors import OrchestratorError
 from host.observe import observe
@@ -23,7 +25,10 @@ class Fakes:
         self.states = {f"node{k}": "running" for k in (1, 2, 3)}
         self.problems = dict.fromkeys(self.states)
         self.answers = {name: self.answer(name) for name in self.states}
-        self.runtime = SimpleNamespace(nodes=lambda: list(self.states), state=lambda spec: self.states[spec.name])
+        self.runtime = SimpleNamespace(nodes=lambda: list(self.states), state=lambda spec: self.states[spec.name],
+                                       outdated=lambda spec: spec.name in self.old)
+        self.old: set[str] = set()
+        self.ends = datetime(2027, 11, 22, tzinfo=UTC)
 
     def answer(self, name: str) -> dict:
         peers = [peer for peer in self.states if peer != name]
@@ -38,6 +43,9 @@ class Fakes:
     def call(self, spec, service_id):
         assert service_id == "node.describe"
         return self.answers[spec.name]
+
+    def certificate(self, spec):
+        return Shown(31, self.ends)
 
     def look(self):
         return observe(CONFIGURATION, self.runtime, self)

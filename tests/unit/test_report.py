@@ -17,7 +17,7 @@ from host.state import LinkState
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 SITE = SimpleNamespace(configuration=CONFIGURATION, any_spec=lambda name: any_spec(CONFIGURATION, name),
-                       runtime=SimpleNamespace(name="process", address=lambda spec: spec.loopback))
+                       runtime=SimpleNamespace(name="process", certificates=None, address=lambda spec: spec.loopback))
 HEALTHY = desired(CONFIGURATION)
 
 
@@ -32,7 +32,8 @@ def test_the_json_has_the_shape_of_the_contract():
     assert (made["cluster"], made["runtime"]) == ("lb-test", "process")
     assert [node["name"] for node in made["nodes"]] == ["node1", "node2", "node3"]
     assert made["nodes"][0] | {"version": None} == {
-        "name": "node1", "index": 1, "address": "127.28.64.2", "port": 5432, "state": "ready", "problem": None, "version": None, "upkeep": None,
+        "name": "node1", "index": 1, "address": "127.28.64.2", "port": 5432, "state": "ready", "problem": None, "version": None,
+        "certificate_ends": None, "upkeep": None,
         "tables": [{"name": "public.table1", "open": True, "fault": None}]}
     assert len(made["links"]) == 6
     assert made["links"][0] == {"source": "node1", "target": "node2", "state": "streaming", "lag_bytes": None, "errors": 0}
