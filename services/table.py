@@ -7,6 +7,7 @@ from psycopg2 import sql
 
 from services import shape, statements
 from services.errors import ServiceError
+from services.fitness import require_fit
 from services.result import Result
 from services.sequence import node_range, set_range
 from services.server import change, connect
@@ -33,6 +34,7 @@ class Table(microesb.ClassHandler):
             self._create(cursor, result)
             if not self._is_set_up(cursor):
                 shape.read(cursor, self.schema, self.name)
+                require_fit(cursor, self.schema, self.name)
                 self._refuse_lonely_rows(cursor)
                 self._add_version_columns(cursor, result)
                 found = shape.read(cursor, self.schema, self.name)
