@@ -3,7 +3,7 @@
 import pytest
 from psycopg2 import sql
 
-from tests.convergence.comparison import MARKS, all_links, assert_same, error_counts, names, paused, settle
+from tests.convergence.comparison import MARKS, all_links, assert_same, names, paused, settle
 
 KEYWORDS = [{"name": "select", "type": "bigint", "primary_key": True}, {"name": "Order", "type": "text"}, {"name": "NEW", "type": "text"}]
 HOSTILE = "'); DROP TABLE mark; --"
@@ -145,7 +145,6 @@ def test_two_nodes_at_once_write_to_tables_of_every_name(cluster):
             found = cluster.query(node, sql.SQL('SELECT "select", "Order" FROM {} WHERE "select" >= 100 ORDER BY 1').format(table), role="reader")
             assert found == [(100, "two"), (103, "old"), (104, "one")], table
         assert cluster.query(node, "SELECT count(DISTINCT (schema_name, table_name)) FROM unison.conflict WHERE lost_row->>'Order' = 'one'") == [(len(tables),)]
-        assert sum(error_counts(cluster).values()) == 0
 
 
 def test_columns_of_hostile_names(cluster):
