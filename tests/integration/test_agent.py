@@ -442,6 +442,7 @@ def children(cluster, service_id: str) -> dict:
         "subscription.setup": {"Subscription": site.subscription("node2")},
         "table.open": {"Table": named},
         "table.conflicts": {"Table": named},
+        "table.orphans": {"Table": named},
         "table.digest": {"Table": named},
         "table.versions": {"Table": named | {"wanted": [0]}},
     }.get(service_id, {})
