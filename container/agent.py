@@ -72,7 +72,7 @@ def main() -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)
     uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
-                                  timeout_graceful_shutdown=5, **secured)).run(sockets=[listener])
+                                  timeout_graceful_shutdown=2, **secured)).run(sockets=[listener])
     keeper.stop()
     return 0
 
