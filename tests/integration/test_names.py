@@ -5,6 +5,8 @@ from psycopg2 import sql
 
 from tests.convergence.comparison import MARKS, assert_same, names
 
+pytestmark = pytest.mark.process_runtime("names and types are a matter of SQL, wherever the node runs")
+
 KEYWORDS = [{"name": "select", "type": "bigint", "primary_key": True}, {"name": "Order", "type": "text"}, {"name": "NEW", "type": "text"}]
 HOSTILE = "'); DROP TABLE mark; --"
 
