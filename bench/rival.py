@@ -69,6 +69,9 @@ class Rival:
     def agent_pid(self, node: str) -> int | None:
         return None
 
+    def process(self, node: str, pid: int) -> int | None:
+        return pid
+
     def start(self, node: str) -> None:
         with self._locks[node]:
             if self.server_pid(node) is None:

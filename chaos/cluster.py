@@ -1,15 +1,18 @@
-"""A pgunison cluster as a target: with an id, loopback addresses and a directory of its own, so that it meets no other."""
+"""A pgunison cluster as a target: with an id, addresses and a directory of its own, so that it meets no other. chaos/runtimes.py has one a runtime."""
 
 import contextlib
 import copy
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 
+from host.config import NodeSpec, load
 from host.execute import bring_up
 from host.progress import Progress
 from host.site import Site
@@ -17,11 +20,37 @@ from host.site import Site
 
 @dataclass
 class Cluster:
-    """A cluster by its configuration file and its site."""
+    """A cluster by its configuration file and its site; what depends on where its nodes run is in the subclasses."""
 
     config_path: Path
     site: Site
     versions = ("modified_ts", "modified_node")
+    # what its connections need beside the connection string
+    patience = {"connect_timeout": 10}
+
+    def superuser(self, node: str) -> Any:
+        """Open a connection as a superuser of the node, which the caller closes."""
+        raise NotImplementedError
+
+    def folder(self, node: str) -> Path:
+        """Return where the node's files are."""
+        raise NotImplementedError
+
+    def server_pid(self, node: str) -> int | None:
+        """Find the postmaster, by its process id on this machine."""
+        raise NotImplementedError
+
+    def agent_pid(self, node: str) -> int | None:
+        """Find the agent, by its process id on this machine."""
+        raise NotImplementedError
+
+    def process(self, node: str, pid: int) -> int | None:
+        """Find the process on this machine that the node's PostgreSQL knows by that id."""
+        raise NotImplementedError
+
+    def _end(self, node: NodeSpec) -> None:
+        """End what runs of a node that will be removed."""
+        raise NotImplementedError
 
     def up(self, progress: Progress | None = None) -> "Cluster":
         """Bring it up, or finish what is missing."""
@@ -36,17 +65,12 @@ class Cluster:
         """Open a connection to a node as the first role of that kind, or as the role of that name."""
         kinds = {each.kind for each in self.site.configuration.roles}
         user = self.site.configuration.role(role).name if role in kinds else role
-        connection = psycopg2.connect(self.site.dsn(user, node), connect_timeout=10)
+        connection = psycopg2.connect(self.site.dsn(user, node), **self.patience)
         connection.autocommit = autocommit
         try:
             yield connection
         finally:
             connection.close()
-
-    def superuser(self, node: str):
-        """Open a connection as the node's superuser, over its socket."""
-        return psycopg2.connect(host=str(self.folder(node) / "socket"), port=self.site.configuration.postgresql_port, user="postgres",
-                                dbname=self.site.configuration.database, connect_timeout=10)
 
     def query(self, node: str, statement: str, parameters: Any = None, role: str = "owner") -> list[tuple]:
         """Execute one statement in a connection of its own; returns its rows, if it has any."""
@@ -60,13 +84,6 @@ class Cluster:
     def sweep(self, node: str) -> int:
         return self.site.call(node, "node.sweep")["swept"]
 
-    def server_pid(self, node: str) -> int | None:
-        return _first_number(self.folder(node) / "data" / "postmaster.pid")
-
-    def agent_pid(self, node: str) -> int | None:
-        running = self.site.runtime.state(self.site.spec(node)) == "running"
-        return _first_number(self.folder(node) / "agent.lock") if running else None
-
     def start(self, node: str) -> None:
         self.site.runtime.start(self.site.spec(node))
 
@@ -76,31 +93,34 @@ class Cluster:
     def await_node(self, node: str, timeout_s: float) -> None:
         self.site.agents.await_postgresql(self.site.spec(node), self.site.runtime.require_running, timeout_s)
 
-    def folder(self, node: str) -> Path:
-        """Return where the node's files are."""
-        return self.site.directory / "nodes" / node
+    def reopen(self) -> None:
+        """Look at the cluster anew: its configuration or its secrets are others than before."""
+        self.site.agents.close()
+        self.site = Site.of(load(self.config_path), self.site.runtime.name, make=True)
+
+    def remove(self) -> None:
+        """Leave nothing of the cluster behind but its configuration, whatever state it is in."""
+        self.site.agents.close()
+        runtime = self.site.runtime
+        nodes = [self.site.any_spec(name) for name in runtime.nodes()]
+        with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
+            list(pool.map(self._end, nodes))
+            list(pool.map(runtime.purge, nodes))
+        runtime.purge_all()
 
 
-def own_configuration(document: dict, kind: str, nodes: int, tables: list[dict] | None = None, **config: Any) -> dict:
-    """Turn a configuration into that of another cluster: an id and a subnet of its own, so many nodes, and these tables and keys of system.config."""
+def own_configuration(document: dict, kind: str, subnet: IPv4Network, nodes: int, tables: list[dict] | None = None, **config: Any) -> dict:
+    """Turn a configuration into that of another cluster: an id of its own, this subnet, so many nodes, and these tables and keys of system.config."""
     written = copy.deepcopy(document)
     system = written["system"]
     system["id"] = f"{kind}-{secrets.token_hex(4)}"
     network = system["networks"][0]
     network.pop("nodes", None)
     network["config"]["scale"] = {"min_nodes": 1, "max_nodes": nodes}
-    second, third = 100 + secrets.randbelow(150), secrets.randbelow(256)
-    network["config"]["net"]["ipv4"] = {"subnet": f"10.{second}.{third}.0", "netbits": 24, "gateway": f"10.{second}.{third}.1"}
+    network["config"]["net"]["ipv4"] = {"subnet": str(subnet.network_address), "netbits": subnet.prefixlen, "gateway": str(subnet[1])}
     # of the other cluster, and not to be lent
     system["config"].pop("passwords", None)
     if tables is not None:
         system["config"]["tables"] = tables
     system["config"] |= config
     return written
-
-
-def _first_number(path: Path) -> int | None:
-    try:
-        return int(path.read_text().splitlines()[0])
-    except (OSError, ValueError, IndexError):
-        return None

@@ -81,7 +81,9 @@ class Disturber:
     def _live(self, event: Event) -> None:
         if self._healing.wait(max(0.0, self._began + event.at_s - time.monotonic())):
             return
-        with self._nodes[event.fault.node] if event.fault.node else contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            for node in sorted(event.fault.nodes):
+                held.enter_context(self._nodes[node])
             if self._healing.is_set():
                 return
             try:

@@ -1,4 +1,4 @@
-"""The faults, each a class: ``do`` it, ``heal`` it, and its sentence as ``str()``.
+"""The faults, each a class: ``do`` it, ``heal`` it, and its sentence as ``str()``. Those of containers are in chaos/container_faults.py.
 
 Which of them strike whom and when is decided in chaos/schedule.py. ``heal`` undoes what does not pass by itself.
 """
@@ -22,6 +22,11 @@ class Fault:
     """``node`` is the one whose processes it touches, of which a node suffers one fault at a time; None when it only touches links or clocks."""
 
     node: str | None
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes whose processes it touches."""
+        return (self.node,) if self.node else ()
 
     def do(self, target: Target, freezer: Freezer) -> bool:
         """Do it; False when there was nothing to do it to."""
@@ -82,7 +87,7 @@ class Kill(Fault):
 
 @dataclass
 class KillAgent(Fault):
-    """The node's agent is killed; PostgreSQL runs on, with nobody who keeps it, until the agent is started again."""
+    """The node's agent is killed; PostgreSQL runs on, with nobody who keeps it, until the agent is started again. A container ends with its agent."""
 
     def __str__(self) -> str:
         return f"kill -9 of the agent of {self.node}"
@@ -201,6 +206,6 @@ def _pid(target: Target, node: str, query: str, name: str) -> int | None:
         with connection, connection.cursor() as cursor:
             cursor.execute(query, [name])
             found = cursor.fetchone()
-            return found[0] if found else None
+            return target.process(node, found[0]) if found else None
     finally:
         connection.close()

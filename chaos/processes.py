@@ -18,6 +18,23 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def name_of(pid: int) -> str:
+    """Return the name of the program that the process runs; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def id_inside(pid: int) -> int | None:
+    """Return the id by which the process knows itself: within a container it is another one. None when it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return None
+
+
 def send(pid: int | None, signal_number: int) -> bool:
     """Send a signal; False when there is no such process any more."""
     if pid is None:

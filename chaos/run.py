@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from chaos import clock, disk, planted
 from chaos.checker import check
 from chaos.comparison import MARKS, everywhere, settle
+from chaos.container_faults import drop_impossible, signals_impossible
 from chaos.disturber import Disturber
-from chaos.options import Options
+from chaos.options import SIGNALS, Options
 from chaos.report import Report
+from chaos.runtimes import DockerCluster
 from chaos.schedule import offsets, schedule, tombstone_retention_s
 from chaos.stage import Stage
 from chaos.target import Target
@@ -36,11 +38,13 @@ def run(options: Options, document: dict, say: Say, kinds: Sequence[type[Workloa
     retention_s = tombstone_retention_s(options)
     say(f"each node forgets a tombstone after {retention_s} s, when every other has it")
     stage = Stage(document, options.nodes, [*(table for each in workloads for table in each.tables), MARKS], mounted="disk" in options.faults,
-                  upkeep={"tombstone_retention_s": retention_s})
+                  runtime=options.runtime, upkeep={"tombstone_retention_s": retention_s})
     keep = False
     try:
         cluster = stage.make()
         say(f"cluster {cluster.site.configuration.id} is up, in {stage.directory}")
+        if options.runtime == "docker":
+            options = possible(cluster, options, say)
         report = shake(cluster, options, workloads, say)
         keep = options.keep and not report.converged
     finally:
@@ -49,6 +53,16 @@ def run(options: Options, document: dict, say: Say, kinds: Sequence[type[Workloa
         else:
             stage.remove()
     return report
+
+
+def possible(cluster: DockerCluster, options: Options, say: Say) -> Options:
+    """Leave out what this user cannot do to containers, and say so."""
+    for names, impossible in ((SIGNALS, signals_impossible), (("drop",), drop_impossible)):
+        asked = [name for name in names if name in options.faults]
+        if asked and (reason := impossible(cluster)):
+            say(f"{', '.join(asked)}: left out, because {reason}")
+            options = options.without(*asked)
+    return options
 
 
 def shake(target: Target, options: Options, workloads: list[Workload], say: Say) -> Report:

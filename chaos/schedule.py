@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chaos.container_faults import Disconnect, Drop, KillContainer, PauseContainer, RestartAll
 from chaos.faults import Cut, Fault, Freeze, FullDisk, Jump, Kill, KillAgent, KillProcess, Pause, Stop
 from chaos.options import Options
 
 LEAST_OFFSET_S, MOST_OFFSET_S = 0.01, 3 * 3600.0
 PAUSE_BETWEEN_S = (0.2, 2.0)
-# those that come more often than once a round; a disk is full once, and a node is away for long once
+# those that come more often than once a round; a disk is full once, a node is away for long once, and the machine loses its power once
 OFTEN = ("pause", "pause", "cut", "clock")
-ONCE = ("stop", "disk")
-LINK_FAULTS = ("pause", "cut", "isolate", "kill-walsender", "kill-worker")
+ONCE = ("stop", "disk", "restart-all")
+LINK_FAULTS = ("pause", "cut", "isolate", "kill-walsender", "kill-worker", "drop")
 # how long a node needs at the most to be itself again after a fault that is over at once
 RECOVERY_S = 2.0
 
@@ -86,7 +87,10 @@ class _Draw:
         """Draw whom it strikes and for how long; None when every node that it could strike suffers already."""
         choice, seconds = self._choice, self._options.seconds
         long_s, short_s = choice.uniform(0.3, 0.5) * seconds, choice.uniform(0.3, min(12.0, seconds / 3))
-        lasts_s = {"stop": long_s, "disk": min(8.0, seconds / 4), "kill-agent": short_s, "freeze": short_s}.get(name, 0.0)
+        lasts_s = {"stop": long_s, "disk": min(8.0, seconds / 4), "kill-agent": short_s, "freeze": short_s,
+                   "pause-container": short_s, "kill-container": short_s, "disconnect": short_s}.get(name, 0.0)
+        if name == "restart-all":
+            return self._restart_event()
         if name in LINK_FAULTS:
             return self._link_event(name, at_s, short_s)
         # the last node's directory is a file system of its own; it has to be there when it is full
@@ -100,7 +104,8 @@ class _Draw:
         self._busy.append((node, at_s, at_s + lasts_s + RECOVERY_S))
         make: dict[str, Callable[[], Fault]] = {
             "disk": lambda: FullDisk(node), "stop": lambda: Stop(node), "freeze": lambda: Freeze(node), "kill-agent": lambda: KillAgent(node),
-            "kill-postgres": lambda: Kill(node, signal.SIGKILL), "restart": lambda: Kill(node, signal.SIGQUIT)}
+            "kill-postgres": lambda: Kill(node, signal.SIGKILL), "restart": lambda: Kill(node, signal.SIGQUIT),
+            "pause-container": lambda: PauseContainer(node), "kill-container": lambda: KillContainer(node), "disconnect": lambda: Disconnect(node)}
         return Event(at_s, lasts_s, make[name]())
 
     def _link_event(self, name: str, at_s: float, short_s: float) -> Event | None:
@@ -112,11 +117,22 @@ class _Draw:
         outgoing, incoming = (tuple(link for link in self._links if link[side] == node) for side in (0, 1))
         if name == "pause":
             return Event(at_s, short_s, Pause(None, link))
+        if name == "drop":
+            return Event(at_s, short_s, Drop(None, link))
         if name == "cut":
             return Event(at_s, short_s, Cut(None, choice.choice(((link,), outgoing, incoming))))
         if name == "isolate":
             return Event(at_s, short_s, Cut(None, outgoing + incoming))
         return Event(at_s, 0.0, KillProcess(None, {"kill-walsender": "walsender", "kill-worker": "apply worker"}[name], link, deadly))
+
+    def _restart_event(self) -> Event | None:
+        """Draw a moment in which no node suffers; None when none is found."""
+        for _ in range(50):
+            at_s = self._choice.uniform(0.05, 0.9) * self._options.seconds
+            if not any(self._suffers(node, at_s, at_s + RECOVERY_S) for node in self._nodes):
+                self._busy += [(node, at_s, at_s + RECOVERY_S) for node in self._nodes]
+                return Event(at_s, 0.0, RestartAll(None, tuple(self._nodes)))
+        return None
 
     def _suffers(self, node: str, begin_s: float, end_s: float) -> bool:
         return any(one == node and begin_s <= until_s and from_s <= end_s for one, from_s, until_s in self._busy)

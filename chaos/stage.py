@@ -2,17 +2,15 @@
 
 import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from rich.console import Console
 
 from chaos import disk
 from chaos.cluster import Cluster, own_configuration
-from host.config import load
+from chaos.runtimes import free_subnet, open_cluster
 from host.progress import Progress
 from host.runtime.directory import cluster_directory
-from host.site import Site
 
 # WAL that is kept for a peer must fit into a small file system, and be thrown away soon
 SETTINGS = {"max_wal_size": "256MB"}
@@ -24,16 +22,16 @@ class Stage:
     With ``mounted`` the last node's directory is a file system of its own. OrchestratorError when that cannot be.
     """
 
-    def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool, **config: Any):
+    def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool, runtime: str = "process", **config: Any):
         settings = SETTINGS | document["system"]["config"].get("postgresql", {})
-        written = own_configuration(document, "chaos", nodes, tables, postgresql=settings, **config)
-        self.directory = cluster_directory(written["system"]["id"], "process")
+        written = own_configuration(document, "chaos", free_subnet(runtime), nodes, tables, postgresql=settings, **config)
+        self.directory = cluster_directory(written["system"]["id"], runtime)
         self._mounted = mounted
         self.directory.mkdir(mode=0o755, parents=True)
         path = self.directory / "sysconfig.json"
         try:
             path.write_text(json.dumps(written), encoding="utf-8")
-            self.cluster = Cluster(path, Site.of(load(path), "process", make=True))
+            self.cluster = open_cluster(path, runtime)
         except BaseException:
             shutil.rmtree(self.directory)
             raise
@@ -46,10 +44,8 @@ class Stage:
 
     def remove(self) -> None:
         """Stop what runs and remove all files."""
-        names = self.cluster.site.runtime.nodes()
-        with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-            list(pool.map(self.cluster.stop, names))
-        self.cluster.site.agents.close()
-        for name in names:
-            disk.unmount(self.cluster.folder(name))
-        shutil.rmtree(self.directory)
+        if self._mounted:
+            last = self.cluster.names()[-1]
+            self.cluster.stop(last)
+            disk.unmount(self.cluster.folder(last))
+        self.cluster.remove()

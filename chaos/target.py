@@ -41,6 +41,9 @@ class Target(Protocol):
     def agent_pid(self, node: str) -> int | None:
         """Find the process that keeps PostgreSQL."""
 
+    def process(self, node: str, pid: int) -> int | None:
+        """Find the process on this machine that the node's PostgreSQL knows by that id."""
+
     def start(self, node: str) -> None:
         """Start the node; does not wait."""
 

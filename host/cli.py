@@ -109,7 +109,10 @@ def logs(call: commands.Call, node: str) -> None:
 @click.option("--keep", is_flag=True, help="Leave the cluster running when something is found.")
 @click.pass_obj
 def chaos(call: commands.Call, **options: object) -> None:
-    """Shake a cluster of its own: random writes under random faults, then the same rows everywhere, or exit status 3."""
+    """Shake a cluster of its own: random writes under random faults, then the same rows everywhere, or exit status 3.
+
+    Its nodes are processes; containers with --runtime docker.
+    """
     commands.chaos(call, options)
 
 

@@ -153,10 +153,10 @@ def chaos(call: Call, options: dict[str, object]) -> None:
     # a test tool, which no other command pays for
     from chaos.options import Options, fault_list
     from chaos.run import run
-    if call.runtime == "docker":
-        raise UsageError("chaos runs on the process runtime", "it stops and kills processes of this machine", "python3 orchestrator.py --runtime process chaos")
+    # a cluster of its own needs no engine unless it is asked for
+    runtime = "docker" if call.runtime == "docker" else "process"
     given = {name: value for name, value in options.items() if value is not None}
-    asked = Options(**given | {"faults": fault_list(str(options["faults"]))})
+    asked = Options(**given | {"faults": fault_list(str(options["faults"]), runtime), "runtime": runtime})
     # what ends this process must leave no cluster behind
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = run(asked, json.loads(call.config_path.read_text(encoding="utf-8-sig")), Progress().say)

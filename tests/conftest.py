@@ -1,5 +1,7 @@
-"""Real clusters for tests: each with an id, loopback addresses and a directory of its own, removed at the end."""
+"""Real clusters for tests, as processes and as containers: each with an id, addresses and a directory of its own, removed at the end."""
 
+import contextlib
+import functools
 import json
 import os
 import shutil
@@ -11,11 +13,54 @@ from typing import Any
 import pytest
 
 from chaos.cluster import Cluster, own_configuration
-from host.config import load
-from host.site import Site
+from chaos.runtimes import CLUSTERS, free_subnet, open_cluster
+from host.config import IMAGE
+from host.errors import OrchestratorError
+from host.runtime import engine
+from host.runtime.image import node_image
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
+if "PGUNISON_IMAGE" in os.environ:
+    DEFAULT["system"]["config"]["container"] = {"image": os.environ["PGUNISON_IMAGE"]}
+NOT_RUN = pytest.StashKey[str]()
+
+
+@functools.cache
+def docker_missing() -> str | None:
+    """Say what the docker runtime lacks here; None when it can run."""
+    image = DEFAULT["system"]["config"].get("container", {}).get("image", IMAGE)
+    try:
+        with contextlib.closing(engine.connect()) as client:
+            node_image(client, image)
+    except OrchestratorError as error:
+        return error.message
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for a cluster on each runtime, unless it is marked as one of a single runtime."""
+    if "runtime" in metafunc.fixturenames:
+        marked = [name for name in CLUSTERS if metafunc.definition.get_closest_marker(f"{name}_runtime")]
+        metafunc.parametrize("runtime", marked or list(CLUSTERS), indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> Iterator[None]:
+    yield
+    if reason := config.stash.get(NOT_RUN, None):
+        terminalreporter.write_line(f"the Docker tests were not run: {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def runtime(request: pytest.FixtureRequest) -> str:
+    """The runtime that the test's clusters have. With PGUNISON_REQUIRE_DOCKER in the environment it is a failure that Docker is missing."""
+    if request.param == "docker" and (reason := docker_missing()):
+        if os.environ.get("PGUNISON_REQUIRE_DOCKER"):
+            pytest.fail(f"the Docker tests must run, and {reason}", pytrace=False)
+        request.config.stash[NOT_RUN] = reason
+        pytest.skip(reason)
+    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -33,21 +78,17 @@ def state_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture(scope="session")
-def make_cluster(state_directory: Path) -> Iterator[Callable[..., Cluster]]:
-    """Make clusters that are not up yet: ``make_cluster(nodes=3, tables=[...], **keys of system.config)``. All end with the session."""
-    made: list[Cluster] = []
+@pytest.fixture(scope="module")
+def make_cluster(runtime: str, state_directory: Path) -> Iterator[Callable[..., Cluster]]:
+    """Make clusters that are not up yet: ``make_cluster(nodes=3, tables=[...], **keys of system.config)``. All are removed behind the module."""
+    # each is removed, also when the removal of another one fails
+    with contextlib.ExitStack() as made:
+        def make(nodes: int = 3, tables: list[dict] | None = None, **config: Any) -> Cluster:
+            written = own_configuration(DEFAULT, "test", free_subnet(runtime), nodes, tables, **config)
+            path = state_directory / f"{written['system']['id']}.json"
+            path.write_text(json.dumps(written), encoding="utf-8")
+            cluster = open_cluster(path, runtime)
+            made.callback(cluster.remove)
+            return cluster
 
-    def make(nodes: int = 3, tables: list[dict] | None = None, **config: Any) -> Cluster:
-        written = own_configuration(DEFAULT, "test", nodes, tables, **config)
-        path = state_directory / f"{written['system']['id']}.json"
-        path.write_text(json.dumps(written), encoding="utf-8")
-        cluster = Cluster(path, Site.of(load(path), "process", make=True))
-        made.append(cluster)
-        return cluster
-
-    yield make
-    for cluster in made:
-        for name in cluster.site.runtime.nodes():
-            cluster.site.runtime.stop(cluster.site.any_spec(name))
-        cluster.site.agents.close()
+        yield make

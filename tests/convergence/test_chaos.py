@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from chaos import disk
-from chaos.options import FAULTS, Options
+from chaos.options import Options
 from chaos.run import run
 from chaos.workloads.append import Append
 from tests.conftest import DEFAULT, PROJECT
@@ -21,13 +21,13 @@ SECONDS = int(os.environ.get("PGUNISON_SECONDS", "25"))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_random_writes_under_every_fault_end_with_the_same_rows(state_directory, seed):
-    report = run(Options(seed=seed, seconds=SECONDS), DEFAULT, print)
+def test_random_writes_under_every_fault_end_with_the_same_rows(state_directory, runtime, seed):
+    report = run(Options(seed=seed, seconds=SECONDS, runtime=runtime), DEFAULT, print)
     print(report.counts())
     assert report.converged, report.found()
     for name, counts in report.operations.items():
         assert counts["ok"] > SECONDS, f"{name}: {counts}"
-    assert len(report.faults) > len(FAULTS), report.faults
+    assert len(report.faults) > len(report.options.faults), report.faults
     assert not list(state_directory.glob("chaos-*"))
 
 

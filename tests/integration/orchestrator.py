@@ -9,8 +9,13 @@ PROJECT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 120.0
 
 
+def options(cluster) -> list[str]:
+    """Return the options that name the cluster, for the orchestrator and for the tests by hand."""
+    return ["--config", str(cluster.config_path), "--runtime", cluster.site.runtime.name]
+
+
 def command_line(cluster, *words: str) -> list[str]:
-    return [sys.executable, str(PROJECT / "orchestrator.py"), "--config", str(cluster.config_path), "--runtime", "process", *words]
+    return [sys.executable, str(PROJECT / "orchestrator.py"), *options(cluster), *words]
 
 
 def run(cluster, *words: str, status: int = 0) -> subprocess.CompletedProcess:

@@ -13,6 +13,7 @@ from byhand.run import Row
 from pgdbpool.pool import DBQueryError
 
 from host.balance import Balancer, sqlstate
+from tests.integration import orchestrator
 
 TESTS = Path(__file__).resolve().parents[1]
 SCRIPT_TIMEOUT_S = 120
@@ -20,7 +21,7 @@ SCRIPT_TIMEOUT_S = 120
 
 def call(cluster, name: str, *options: str) -> subprocess.CompletedProcess:
     """Run one of the scripts, from a directory that is not the project's."""
-    return subprocess.run([sys.executable, TESTS / f"test-{name}.py", "--config", cluster.config_path, "--runtime", "process", *options],
+    return subprocess.run([sys.executable, TESTS / f"test-{name}.py", *orchestrator.options(cluster), *options],
                           cwd="/", capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S)
 
 
@@ -98,9 +99,10 @@ def test_select_fails_when_a_reader_may_write(cluster, grant, what):
 
 
 def test_names_the_nodes_that_do_not_answer(cluster):
-    cluster.site.runtime.stop(cluster.site.spec("node2"))
+    node2 = cluster.site.spec("node2")
+    cluster.site.runtime.stop(node2)
     try:
-        assert_fails(call(cluster, "insert"), "error: node2 cannot be reached", "127.", "python3 orchestrator.py up")
+        assert_fails(call(cluster, "insert"), "error: node2 cannot be reached", cluster.site.runtime.address(node2), "python3 orchestrator.py up")
     finally:
         cluster.up()
 

@@ -11,21 +11,25 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "services.md").read_text(encoding="utf-8")
 FORBIDDEN = {"host", "services", "container", "microesb", "psycopg2"}
-# What every program below begins with, and ends with. Arguments: where the agent is, the file of its token, cluster, database.
+# What every program below begins with, and ends with. Arguments: where the agent is, the file of its token, cluster, database; where the node is a container
+# also the files of whom to trust and of what to show.
 BEGIN = """
-import json, sys
+import json, ssl, sys
 import httpx
 from esb_config.document import check, document, request
 from esb_config.errors import CallError
 
-agent, token_file, cluster, database = sys.argv[1:]
+agent, token_file, cluster, database, *tls = sys.argv[1:]
+trust = ssl.create_default_context(cafile=tls[0] if tls else None)
+if tls:
+    trust.load_cert_chain(tls[1])
 headers = {"Authorization": "Bearer " + open(token_file).read().strip()}
 
 def where(**children):
     return {"id": cluster, "Node": {"name": "node1", "index": 1, "database": database} | children}
 
 def send(call):
-    return httpx.post(agent, json=request(call), headers=headers, timeout=60, trust_env=False).json()
+    return httpx.post(agent, json=request(call), headers=headers, timeout=60, trust_env=False, verify=trust).json()
 """
 END = f"""
 found = {FORBIDDEN!r} & {{name.partition(".")[0] for name in sys.modules}}
@@ -39,7 +43,8 @@ def cluster(make_cluster):
 
 
 def agent(cluster) -> str:
-    return f"http://{cluster.site.runtime.address(cluster.site.spec('node1'))}:{cluster.site.configuration.agent_port}/"
+    secured = "s" if cluster.site.runtime.certificates else ""
+    return f"http{secured}://{cluster.site.runtime.address(cluster.site.spec('node1'))}:{cluster.site.configuration.agent_port}/"
 
 
 def run(program: str, *arguments: str, directory: Path) -> str:
@@ -56,8 +61,9 @@ def run(program: str, *arguments: str, directory: Path) -> str:
 def foreign(cluster, tmp_path):
     """Run lines of a foreign program against node1; returns what it printed as JSON."""
     def foreign(lines: str):
-        configuration = cluster.site.configuration
-        printed = run(BEGIN + lines + END, agent(cluster), str(cluster.site.credentials.token_file), configuration.id, configuration.database,
+        configuration, certificates = cluster.site.configuration, cluster.site.runtime.certificates
+        tls = [str(certificates.authorities), str(certificates.client)] if certificates else []
+        printed = run(BEGIN + lines + END, agent(cluster), str(cluster.site.credentials.token_file), configuration.id, configuration.database, *tls,
                       directory=tmp_path)
         return json.loads(printed)
 
@@ -123,6 +129,7 @@ print(json.dumps(send(document("table.open", Cluster=where(Table={"name": "nowhe
     assert error["data"]["detail"] and "table.setup" in error["data"]["hint"]
 
 
+@pytest.mark.process_runtime("the guide shows the shortest program, without TLS")
 def test_the_program_of_the_guide_runs(cluster, tmp_path):
     program, = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
     configuration = cluster.site.configuration

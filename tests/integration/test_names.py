@@ -5,6 +5,8 @@ from psycopg2 import sql
 
 from tests.convergence.comparison import MARKS, all_links, assert_same, names, paused, settle
 
+pytestmark = pytest.mark.process_runtime("names and types are a matter of SQL, wherever the node runs")
+
 KEYWORDS = [{"name": "select", "type": "bigint", "primary_key": True}, {"name": "Order", "type": "text"}, {"name": "NEW", "type": "text"}]
 HOSTILE = "'); DROP TABLE mark; --"
 

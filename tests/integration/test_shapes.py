@@ -6,6 +6,8 @@ from psycopg2 import sql
 from tests.convergence.comparison import MARKS, all_links, assert_same, error_counts, names, paused, settle
 from tests.integration.test_types import set_up, write
 
+pytestmark = pytest.mark.process_runtime("the shape of a table is a matter of SQL, wherever the node runs")
+
 NARROW = ", ".join(f"c{n} int" for n in range(1595))
 TYPES = "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE DOMAIN small AS bigint CHECK (VALUE < 100); CREATE DOMAIN smaller AS small CHECK (VALUE < 10)"
 # type of a key: a key, the same key as another text, a second key

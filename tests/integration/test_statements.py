@@ -9,6 +9,8 @@ import pytest
 from tests.convergence.comparison import MARKS, all_links, arrived, assert_same, error_counts, names, paused, settle, wait_until
 from tests.integration.test_types import set_up
 
+pytestmark = pytest.mark.process_runtime("statements are a matter of SQL, wherever the node runs")
+
 MADE = """
 CREATE TABLE entry (id bigint PRIMARY KEY, value text, number int DEFAULT 0);
 CREATE TABLE ledger (id bigint PRIMARY KEY, value text, number int);

@@ -1,9 +1,7 @@
 """verify on a real cluster: it finds what differs, names it, and it ends."""
 
 import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -11,8 +9,8 @@ import pytest
 from host.errors import NotConverged
 from host.verify import verify
 from tests.convergence.comparison import MARKS, assert_same, link, names, paused, replica, settle, wait_until
+from tests.integration.orchestrator import command_line
 
-PROJECT = Path(__file__).parents[2]
 MANY = {"name": "many", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
 
 
@@ -26,8 +24,7 @@ def cluster(make_cluster):
 
 
 def run_verify(cluster) -> subprocess.CompletedProcess:
-    done = subprocess.run([sys.executable, PROJECT / "orchestrator.py", "--config", cluster.config_path, "--runtime", "process", "verify"],
-                          capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command_line(cluster, "verify"), capture_output=True, text=True, timeout=200)
     assert "Traceback" not in done.stderr
     return done
 

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from chaos import faults
-from chaos.options import FAULTS, PLANTS, Options, fault_list
+from chaos import container_faults, faults, run
+from chaos.options import DOCKER_FAULTS, FAULTS, PLANTS, SIGNALS, Options, fault_list
 from chaos.planted import PLANTS as PLANTED
+from chaos.report import Report
 from chaos.schedule import schedule
 from host import cli
 from host.errors import UsageError
@@ -48,10 +49,11 @@ def test_without_a_seed_one_is_drawn():
 
 
 def test_every_fault_has_a_class_and_every_class_a_sentence():
-    drawn = {type(event.fault) for event in schedule(Options(seed=1, seconds=200))}
-    classes = {each for _, each in inspect.getmembers(faults, inspect.isclass) if issubclass(each, faults.Fault) and each is not faults.Fault}
-    assert drawn == classes
-    assert all(not str(event.fault).startswith(type(event.fault).__name__ + "(") for event in schedule(Options(seed=1, seconds=200)))
+    events = [event for runtime in ("process", "docker") for event in schedule(Options(seed=1, seconds=200, runtime=runtime))]
+    classes = {each for module in (faults, container_faults) for _, each in inspect.getmembers(module, inspect.isclass)
+               if issubclass(each, faults.Fault) and each not in (faults.Fault, container_faults.ContainerFault)}
+    assert {type(event.fault) for event in events} == classes
+    assert all(not str(event.fault).startswith(type(event.fault).__name__ + "(") for event in events)
 
 
 def test_the_command_line_knows_every_plant():
@@ -71,8 +73,25 @@ def test_a_wrong_option_starts_nothing(tmp_path, monkeypatch, capsys, words, sai
     assert not (tmp_path / "state").exists()
 
 
-def test_chaos_kills_processes_of_this_machine_only(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PGUNISON_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(sys, "argv", ["orchestrator.py", "--runtime", "docker", "chaos"])
-    assert cli.main() == 2
-    assert "process runtime" in capsys.readouterr().err
+def test_containers_suffer_other_faults():
+    asked = Options(seed=5, runtime="docker")
+    assert asked.faults == fault_list("all", "docker") == tuple(DOCKER_FAULTS)
+    assert asked.command() == "python3 orchestrator.py --runtime docker chaos --seed 5 --seconds 60 --nodes 3 --faults all"
+    assert str(asked).startswith("seed 5, 60 s, 3 nodes as containers, faults: pause")
+    assert "disk" not in asked.faults and set(SIGNALS) < set(asked.faults)
+    assert fault_list("-drop", "docker") == asked.without("drop").faults
+    with pytest.raises(UsageError, match="no fault is named disk") as refused:
+        fault_list("disk", "docker")
+    assert "restart-all" in refused.value.detail
+    with pytest.raises(UsageError, match="no fault is named drop"):
+        fault_list("drop")
+
+
+def test_chaos_takes_containers_only_when_they_are_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(run, "run", lambda options, document, say: asked.append(options) or Report(options))
+    for words in ([], ["--runtime", "process"], ["--runtime", "docker"]):
+        monkeypatch.setattr(sys, "argv", ["orchestrator.py", *words, "chaos"])
+        assert cli.main() == 0
+    assert [options.runtime for options in asked] == ["process", "process", "docker"]
+    assert asked[2].faults == tuple(DOCKER_FAULTS)

@@ -6,12 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.container_faults import RestartAll
 from chaos.faults import Fault, FullDisk, Jump, Stop
-from chaos.options import FAULTS, Options
+from chaos.options import DOCKER_FAULTS, FAULTS, Options
 from chaos.schedule import MOST_OFFSET_S, ONCE, offsets, schedule
 
-OPTIONS = st.builds(Options, seed=st.integers(0, 10**6), seconds=st.integers(1, 90), nodes=st.integers(2, 6),
-                    faults=st.sets(st.sampled_from(list(FAULTS))).map(lambda names: tuple(name for name in FAULTS if name in names)))
+
+def options_of(runtime: str, faults: dict[str, str]) -> st.SearchStrategy[Options]:
+    some = st.sets(st.sampled_from(list(faults))).map(lambda names: tuple(name for name in faults if name in names))
+    return st.builds(Options, seed=st.integers(0, 10**6), seconds=st.integers(1, 90), nodes=st.integers(2, 6), faults=some, runtime=st.just(runtime))
+
+
+OPTIONS = st.one_of(options_of("process", FAULTS), options_of("docker", DOCKER_FAULTS))
 
 
 @given(OPTIONS)
@@ -32,9 +38,9 @@ def test_faults_begin_in_order_and_in_time(options):
 def test_a_node_suffers_one_thing_at_a_time(options):
     until = {}
     for event in schedule(options):
-        if event.fault.node:
-            assert event.at_s > until.get(event.fault.node, -1.0)
-            until[event.fault.node] = event.at_s + event.lasts_s
+        for node in event.fault.nodes:
+            assert event.at_s > until.get(node, -1.0)
+            until[node] = event.at_s + event.lasts_s
 
 
 @given(OPTIONS)
@@ -47,7 +53,7 @@ def test_nobody_is_struck_who_is_not_there(options):
 
 def struck_nodes(fault: Fault) -> set[str]:
     links = getattr(fault, "links", ()) or ((fault.link,) if hasattr(fault, "link") else ())
-    return {name for name in (fault.node, getattr(fault, "where", None), *(end for link in links for end in link)) if name}
+    return set(fault.nodes) | {name for name in (getattr(fault, "where", None), *(end for link in links for end in link)) if name}
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -60,9 +66,18 @@ def test_a_run_of_a_minute_has_every_fault(seed):
         assert words in sentences
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_that_is_asked_for_alone_comes_alone(name):
-    events = schedule(Options(seed=3, faults=(name,)))
+@pytest.mark.parametrize("seed", range(30))
+def test_a_run_of_a_minute_with_containers_has_every_fault(seed):
+    events = schedule(Options(seed=seed, runtime="docker"))
+    assert sum(isinstance(event.fault, RestartAll) for event in events) == 1
+    sentences = " ".join(str(event.fault) for event in events)
+    for words in ("pause the container", "kill the container", "off the network", "drop what"):
+        assert words in sentences
+
+
+@pytest.mark.parametrize(("where", "name"), [("process", name) for name in FAULTS] + [("docker", name) for name in DOCKER_FAULTS])
+def test_a_fault_that_is_asked_for_alone_comes_alone(where, name):
+    events = schedule(Options(seed=3, faults=(name,), runtime=where))
     assert len({type(event.fault) for event in events}) == 1
     assert len(events) == 1 if name in ONCE else len(events) > 10
 
