@@ -33,7 +33,10 @@ logger = logging.getLogger("container.agent")
 
 def main() -> int:
     """Run the agent of the configuration that the command line names; returns the exit status."""
-    configuration = AgentConfiguration.load(Path(sys.argv[1]))
+    try:
+        configuration = AgentConfiguration.load(Path(sys.argv[1]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return failed(f"{sys.argv[1]} cannot be used: {type(error).__name__}: {error}")
     log_to(configuration.directory / "agent.log", configuration.console)
     # A bare descriptor, because a file object would be closed when this function returns, and the lock must be held until the process is gone.
     lock = os.open(configuration.directory / "agent.lock", os.O_RDWR | os.O_CREAT, 0o644)

@@ -29,6 +29,8 @@ from host.site import Site
 from host.steps import AdmitNode
 from tests.convergence.comparison import wait_until
 
+pytestmark = pytest.mark.process_runtime("it looks at the agent's files and processes; tests/integration/test_docker.py has what differs in containers")
+
 PROJECT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 
