@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install docs bench clean
+.PHONY: run image test install docs bench clean
 
-run: install
+run: install image
 	$(BIN)/python3 orchestrator.py
+
+# Where a Docker engine answers the nodes are containers, and need their image.
+image: install
+	@! docker info >/dev/null 2>&1 || docker image inspect pgunison-node:latest >/dev/null 2>&1 || ./docker-build.sh
 
 test: install
 	$(BIN)/python3 -m pytest tests/unit

@@ -33,7 +33,10 @@ logger = logging.getLogger("container.agent")
 
 def main() -> int:
     """Run the agent of the configuration that the command line names; returns the exit status."""
-    configuration = AgentConfiguration.load(Path(sys.argv[1]))
+    try:
+        configuration = AgentConfiguration.load(Path(sys.argv[1]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return failed(f"{sys.argv[1]} cannot be used: {type(error).__name__}: {error}")
     log_to(configuration.directory / "agent.log", configuration.console)
     # A bare descriptor, because a file object would be closed when this function returns, and the lock must be held until the process is gone.
     lock = os.open(configuration.directory / "agent.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -72,7 +75,7 @@ def main() -> int:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)
     uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
-                                  timeout_graceful_shutdown=5, **secured)).run(sockets=[listener])
+                                  timeout_graceful_shutdown=2, **secured)).run(sockets=[listener])
     keeper.stop()
     return 0
 

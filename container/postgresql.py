@@ -65,6 +65,7 @@ class Postgresql:
             return running
         self._require_space()
         self._end_orphans()
+        self._forget_dead_server()
         self._require_free_port()
         version = self.major_version()
         self._write("postgresql.conf", postgresql_conf(self.configuration, version))
@@ -146,6 +147,15 @@ class Postgresql:
                     os.kill(pid, signal.SIGKILL)
                 if not self.wait_end(pid, 10.0):
                     raise PostgresqlError(f"process {pid}, which a killed server left behind, does not end")
+
+    def _forget_dead_server(self) -> None:
+        """Remove the lock files of a server that was killed.
+
+        They name its process, and PostgreSQL does not start while there is any process of that number: in a container, where numbers are small and come
+        again, that may be a part of this very agent, for ever. That no server is left was seen, and the node's lock keeps other agents out.
+        """
+        for path in (self.configuration.data / "postmaster.pid", self.configuration.socket_directory / f".s.PGSQL.{self.configuration.postgresql_port}.lock"):
+            path.unlink(missing_ok=True)
 
     def _processes(self) -> list[int]:
         """List the processes of PostgreSQL that work in this data directory."""

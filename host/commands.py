@@ -22,6 +22,7 @@ from host.runtime.choice import choose
 from host.runtime.directory import cluster_directory, only_orchestrator
 from host.site import Site
 from host.state import ClusterState
+from host.verify import find_orphans
 from host.verify import verify as verify_site
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -120,6 +121,9 @@ def verify(call: Call) -> None:
         print(f"warning: {link.source} to {link.target} is {link.state}", file=sys.stderr)
     for verified in verify_site(site, broken):
         print(f"{verified.table}: {verified.rows} rows, the same on {len(site.configuration.nodes)} nodes")
+    for orphans in find_orphans(site):
+        rows = "1 row refers" if orphans.rows == 1 else f"{orphans.rows} rows refer"
+        print(f"warning: {orphans.table}: {rows} to no row of {orphans.references} (foreign key {orphans.foreign_key}, on {orphans.node})", file=sys.stderr)
 
 
 def conflicts(call: Call, table: str | None, as_json: bool, limit: int) -> None:

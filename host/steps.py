@@ -41,6 +41,9 @@ class AwaitNode:
         return f"wait until {self.node} accepts connections"
 
     def run(self, site: "Site") -> None:
+        # a renewal that was interrupted may have left it with certificates that do not go with ours
+        if site.runtime.certificates:
+            site.runtime.put_certificates(site.spec(self.node))
         site.agents.await_postgresql(site.spec(self.node), site.runtime.require_running)
 
     def after(self, cluster: ClusterState) -> ClusterState:

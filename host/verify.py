@@ -29,6 +29,17 @@ class Verified:
     rows: int
 
 
+@dataclass(frozen=True)
+class Orphans:
+    """Rows of a table that refer to no row, by their foreign key; ``node`` is the one that holds the most."""
+
+    table: str
+    foreign_key: str
+    references: str
+    rows: int
+    node: str
+
+
 def verify(site: Site, broken: Sequence[LinkState] = ()) -> list[Verified]:
     """Compare each table on all nodes; NotConverged with the keys that differ and what each node holds.
 
@@ -37,6 +48,22 @@ def verify(site: Site, broken: Sequence[LinkState] = ()) -> list[Verified]:
     """
     without = frozenset((link.source, link.target) for link in broken)
     return [_verify_table(site, table, broken, without) for table in site.configuration.tables]
+
+
+def find_orphans(site: Site) -> list[Orphans]:
+    """Ask every node for rows that refer to no row: none when each foreign key of each replicated table holds everywhere."""
+    found = []
+    for table in site.configuration.tables:
+        answers = _everywhere(site, lambda name, table=table: site.call(name, "table.orphans", Table={
+            "schema": table.schema, "name": table.name})["foreign_keys"])
+        worst: dict[str, Orphans] = {}
+        for node, keys in answers.items():
+            for key in keys:
+                known = worst.get(key["name"])
+                if key["rows"] > (known.rows if known else 0):
+                    worst[key["name"]] = Orphans(f"{table.schema}.{table.name}", key["name"], key["references"], key["rows"], node)
+        found += worst.values()
+    return found
 
 
 def _verify_table(site: Site, table: Table, broken: Sequence[LinkState], without: frozenset[tuple[str, str]]) -> Verified:

@@ -58,8 +58,10 @@ class Shape:
             "schema_text": sql.Literal(self.schema), "table_text": sql.Literal(self.table), "tombstone_index": sql.Identifier(self.companion("tombstone_key")),
             "tombstone_arrival": sql.Identifier(self.companion("tombstone_arrival")), "node": sql.Literal(node_index),
             "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable), "own_key": own_key,
-            "new_all": sql.SQL(", ").join(sql.NULL if column in self.generated else sql.Identifier("new", column) for column in self.columns),
         } | {f"{alias}_key": joined(key, alias) for alias in ("t", "d", "n", "o", "r", "new", "incoming")}
+        # a whole row, but for what is generated: transition tables hold no virtual columns, images hold none at all
+        names |= {f"{alias}_all": sql.SQL(", ").join(sql.NULL if column in self.generated else sql.Identifier(alias, column) for column in self.columns)
+                  for alias in ("t", "n", "o", "new")}
         names |= {f"{alias}_columns": joined(stored, alias) for alias in ("n", "new", "incoming")}
         names |= {f"{alias}_updatable": joined(updatable, alias) for alias in ("new", "incoming")}
         return {"names": names, "functions": {part: beside(part) for part in (*CALLED, *INSTALLED)}}

@@ -7,6 +7,8 @@ from psycopg2 import sql
 
 from services import shape, statements
 from services.errors import ServiceError
+from services.fitness import require_fit
+from services.foreign_key import orphans
 from services.result import Result
 from services.sequence import node_range, set_range
 from services.server import change, connect
@@ -33,6 +35,7 @@ class Table(microesb.ClassHandler):
             self._create(cursor, result)
             if not self._is_set_up(cursor):
                 shape.read(cursor, self.schema, self.name)
+                require_fit(cursor, self.schema, self.name)
                 self._refuse_lonely_rows(cursor)
                 self._add_version_columns(cursor, result)
                 found = shape.read(cursor, self.schema, self.name)
@@ -94,6 +97,12 @@ class Table(microesb.ClassHandler):
                            " ORDER BY lost_ts DESC, lost_node, id LIMIT %s", [self.schema, self.name, self.limit])
             names = [column.name for column in cursor.description]
             return Result(data={"conflicts": [dict(zip(names, row, strict=True)) for row in cursor]})
+
+    def orphans(self) -> Result:
+        """Answer for each foreign key of the table how many rows refer to no row on this node."""
+        with connect(self.parent_object.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
+            self._require_set_up(cursor)
+            return Result(data={"foreign_keys": orphans(cursor, self.schema, self.name)})
 
     def _create(self, cursor, result: Result) -> None:
         columns = list(self.Column)

@@ -204,8 +204,9 @@ class DockerRuntime:
             binds={self._name(node): {"bind": str(DATA), "mode": "rw"}}, restart_policy={"Name": "unless-stopped"}, shm_size=SHARED_MEMORY,
             mem_limit=f"{limits.memory_mib}m" if limits.memory_mib else None, nano_cpus=int(limits.cpus * 1e9) if limits.cpus else None,
             log_config={"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}}, network_mode=network.name)
-        made = api.create_container(image.id, name=self._name(node), hostname=node.name, labels=self._labels | {NODE: node.name, **self._made_of(image)},
-                                    host_config=host, networking_config=api.create_networking_config({network.name: endpoint}))
+        made = api.create_container(
+            image.id, name=self._name(node), hostname=node.name, stop_timeout=STOP_TIMEOUT_S, host_config=host,
+            labels=self._labels | {NODE: node.name, **self._made_of(image)}, networking_config=api.create_networking_config({network.name: endpoint}))
         return self._client.containers.get(made["Id"])
 
     def _made_of(self, image) -> dict[str, str]:

@@ -9,7 +9,7 @@ from host.runtime import engine
 
 PROJECT = Path(__file__).resolve().parents[2]
 VERSION = "org.pgunison.version"
-HINT = "./docker-build.sh"
+HINT = "./docker-build.sh, or do without containers: --runtime process"
 
 
 def node_image(client, name: str):
@@ -23,7 +23,7 @@ def node_image(client, name: str):
     version = image.labels.get(VERSION)
     if version is None:
         raise OrchestratorError(f"the image {name} is none of pgunison", f"it has no label {VERSION}",
-                                f"{HINT}, or name another one at $.system.config.container.image")
+                                "./docker-build.sh, or name another one at $.system.config.container.image")
     if version != own_version():
         raise OrchestratorError(f"the image {name} is of version {version}", f"this is pgunison {own_version()}", HINT)
     return image

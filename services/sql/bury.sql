@@ -10,7 +10,7 @@ BEGIN
     -- OFFSET 0 and enable_seqscan keep the planner to one look into the index for each row: the plan is kept for the session, whatever it was
     -- made for
     IF EXISTS (SELECT FROM old_rows AS o, LATERAL (SELECT FROM {table} AS t WHERE ({t_key}) = ({o_key}) OFFSET 0) AS t) THEN
-        PERFORM {revive}(ARRAY[]::{table}[], ARRAY(SELECT ROW(o.*)::{table} FROM old_rows AS o));
+        PERFORM {revive}(ARRAY[]::{table}[], ARRAY(SELECT ROW ({o_all})::{table} FROM old_rows AS o));
     END IF;
     RETURN NULL;
 END

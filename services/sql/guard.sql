@@ -1,5 +1,5 @@
 -- DDL is not replicated. A replicated table that changes under the merge would diverge without a word: a new column would travel with an
--- INSERT and not with an UPDATE. So a change of columns, keys or uniqueness is refused, and so is dropping the table.
+-- INSERT and not with an UPDATE; with a rule the merge cannot write. So a change of columns, keys, uniqueness or rules is refused, and so is dropping the table.
 -- A superuser gets past this; then "status" says so.
 
 -- What a replicated table consists of, as one text; null when it does not exist.
@@ -14,6 +14,8 @@ SET search_path = pg_catalog, pg_temp AS $body$
         UNION ALL
         SELECT 'unique ' || pg_get_indexdef(x.indexrelid)
         FROM pg_index AS x WHERE x.indrelid = c.oid AND (x.indisunique OR x.indisexclusion)
+        UNION ALL
+        SELECT 'rule ' || r.rulename FROM pg_rewrite AS r WHERE r.ev_class = c.oid
     ) AS l (line)
     WHERE n.nspname = of_schema AND c.relname = of_table
     GROUP BY c.oid, c.relpersistence
@@ -40,5 +42,5 @@ $body$;
 
 DROP EVENT TRIGGER IF EXISTS unison_guard;
 CREATE EVENT TRIGGER unison_guard ON ddl_command_end
-WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'DROP INDEX', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP OWNED', 'ALTER SCHEMA')
+WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE RULE', 'DROP INDEX', 'DROP TABLE', 'DROP SCHEMA', 'DROP TYPE', 'DROP OWNED', 'ALTER SCHEMA')
 EXECUTE FUNCTION unison.guard();

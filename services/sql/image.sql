@@ -22,7 +22,7 @@ BEGIN
             RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure';
         END IF;
         -- the same statement, or a trigger of the user's, may have put other rows under the old keys
-        PERFORM {revive}(ARRAY(SELECT ROW(n.*)::{table} FROM new_rows AS n), ARRAY(SELECT ROW(o.*)::{table} FROM old_rows AS o));
+        PERFORM {revive}(ARRAY(SELECT ROW ({n_all})::{table} FROM new_rows AS n), ARRAY(SELECT ROW ({o_all})::{table} FROM old_rows AS o));
     END IF;
     RETURN NULL;
 END

@@ -15,7 +15,7 @@ BEGIN
         RETURN NEW;
     END IF;
     DELETE FROM {table} AS t
-    WHERE ({t_key}) = ({new_key}) AND (t.modified_ts, t.modified_node) < (NEW.modified_ts, NEW.modified_node) RETURNING t.* INTO here;
+    WHERE ({t_key}) = ({new_key}) AND (t.modified_ts, t.modified_node) <= (NEW.modified_ts, NEW.modified_node) RETURNING t.* INTO here;
     ended := FOUND;
     IF EXISTS (SELECT FROM {tombstone} AS d
                WHERE ({d_key}) = ({new_key}) AND (d.modified_ts, d.modified_node) = (NEW.modified_ts, NEW.modified_node)) THEN

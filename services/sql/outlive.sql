@@ -17,7 +17,7 @@ BEGIN
     -- OFFSET 0 and enable_seqscan keep the planner to one look into the index for each row: the plan is kept for the session, whatever it was
     -- made for
     IF EXISTS (SELECT FROM new_rows AS n, LATERAL (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}) OFFSET 0) AS d) THEN
-        PERFORM {revive}(ARRAY(SELECT ROW(n.*)::{table} FROM new_rows AS n
+        PERFORM {revive}(ARRAY(SELECT ROW ({n_all})::{table} FROM new_rows AS n
                                WHERE EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({n_key}))), ARRAY[]::{table}[]);
     END IF;
     RETURN NULL;

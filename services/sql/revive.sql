@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION {function}(rows {table}[], vacated {table}[]) RETURNS
 SET search_path = pg_catalog, pg_temp SET enable_nestloop = on SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 BEGIN
-    rows := $1 || ARRAY(SELECT ROW(t.*)::{table} FROM unnest($2) AS o JOIN {table} AS t ON ({t_key}) = ({o_key}));
+    rows := $1 || ARRAY(SELECT ROW ({t_all})::{table} FROM unnest($2) AS o JOIN {table} AS t ON ({t_key}) = ({o_key}));
     INSERT INTO {image} ({columns}, unison_replaced_ts, unison_replaced_node)
     SELECT {n_columns}, d.modified_ts, d.modified_node
     FROM unnest($1) AS n

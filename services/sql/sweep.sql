@@ -6,7 +6,7 @@ WITH swept AS (
     USING {tombstone} AS d
     WHERE ({chosen})
       AND ({t_key}) = ({d_key})
-      AND (t.modified_ts, t.modified_node) < (d.modified_ts, d.modified_node)
+      AND (t.modified_ts, t.modified_node) <= (d.modified_ts, d.modified_node)
     RETURNING t.*
 ), judged AS (
     -- a deletion that had seen the row has not made it a conflict

@@ -95,7 +95,7 @@ def test_a_receiver_that_takes_the_older_state_is_found(laboratory):
 
 
 def test_a_receiver_that_deletes_newer_rows_is_found(laboratory):
-    assert receiver_with(laboratory, r"\) < \(", ") <> (", "_merge_tombstone$")
+    assert receiver_with(laboratory, r"\) <= \(", ") <> (", "_merge_tombstone$")
 
 
 def test_a_receiver_that_takes_equal_versions_again_is_found(laboratory):

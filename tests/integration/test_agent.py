@@ -29,6 +29,8 @@ from host.site import Site
 from host.steps import AdmitNode
 from tests.convergence.comparison import wait_until
 
+pytestmark = pytest.mark.process_runtime("it looks at the agent's files and processes; tests/integration/test_docker.py has what differs in containers")
+
 PROJECT = Path(__file__).parents[2]
 DEADLINE_S = 60.0
 
@@ -442,6 +444,7 @@ def children(cluster, service_id: str) -> dict:
         "subscription.setup": {"Subscription": site.subscription("node2")},
         "table.open": {"Table": named},
         "table.conflicts": {"Table": named},
+        "table.orphans": {"Table": named},
         "table.digest": {"Table": named},
         "table.versions": {"Table": named | {"wanted": [0]}},
     }.get(service_id, {})

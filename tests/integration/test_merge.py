@@ -744,3 +744,20 @@ def test_maintenance_goes_on_after_a_lock_kept_it_waiting(cluster, key):
         wait_until(lambda: None if complaints(cluster, "node3") > before else "nothing logged", "the maintenance gives up waiting", 25)
     before = sweeps(cluster, "node3")
     wait_until(lambda: None if sweeps(cluster, "node3") > before else "no sweep since", "the agent sweeps again", 15)
+
+
+def test_a_row_and_a_deletion_of_one_version(cluster, key):
+    """A snapshot that has seen neither the row nor its deletion: what it puts there may get the deletion's very version, and every node must decide alike."""
+    insert(cluster, "node1", key + 1, "moved")
+    settle(cluster)
+    from_the_future(cluster, key + 1)
+    with cluster.connect("node1", "writer", autocommit=False) as connection, connection.cursor() as cursor:
+        connection.set_session(isolation_level="repeatable read")
+        cursor.execute("SELECT count(*) FROM entry")
+        insert(cluster, "node1", key, "passing")
+        settle(cluster)
+        from_the_future(cluster, key)
+        delete(cluster, "node1", key)
+        cursor.execute("UPDATE entry SET id = %s WHERE id = %s", [key, key + 1])
+        connection.commit()
+    assert values(cluster, key) == {}

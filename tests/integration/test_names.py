@@ -3,7 +3,7 @@
 import pytest
 from psycopg2 import sql
 
-from tests.convergence.comparison import MARKS, assert_same, names
+from tests.convergence.comparison import MARKS, all_links, assert_same, names, paused, settle
 
 pytestmark = pytest.mark.process_runtime("names and types are a matter of SQL, wherever the node runs")
 
@@ -123,6 +123,30 @@ def test_a_table_of_that_name(cluster, table):
     for node in names(cluster):
         assert cluster.query(node, sql.SQL('SELECT "select", "Order", "NEW" FROM {} ORDER BY 1').format(sql.Identifier(schema, name)), role="reader") == [
             (1, "one of node2", None), (2, "two again", None), (12, '"', None), (33, "three", "x")]
+
+
+def test_two_nodes_at_once_write_to_tables_of_every_name(cluster):
+    tables = [sql.Identifier(table["schema"], table["name"]) for table in NAMED if table["columns"] is KEYWORDS]
+
+    def write(node: str, statement: str) -> None:
+        for table in tables:
+            cluster.query(node, sql.SQL(statement).format(t=table), role="writer")
+
+    write("node1", """INSERT INTO {t} VALUES (100, 'old'), (101, 'old'), (102, 'old')""")
+    settle(cluster)
+    with paused(cluster, *all_links(cluster)):
+        write("node1", """UPDATE {t} SET "Order" = 'one' WHERE "select" >= 100""")
+        write("node2", """UPDATE {t} SET "Order" = 'two' WHERE "select" = 100""")
+        write("node2", """DELETE FROM {t} WHERE "select" = 101""")
+        write("node2", """UPDATE {t} SET "select" = 103 WHERE "select" = 102""")
+        write("node2", """INSERT INTO {t} VALUES (104, 'two')""")
+        write("node1", """INSERT INTO {t} VALUES (104, 'one')""")
+    settle(cluster)
+    for node in names(cluster):
+        for table in tables:
+            found = cluster.query(node, sql.SQL('SELECT "select", "Order" FROM {} WHERE "select" >= 100 ORDER BY 1').format(table), role="reader")
+            assert found == [(100, "two"), (103, "old"), (104, "one")], table
+        assert cluster.query(node, "SELECT count(DISTINCT (schema_name, table_name)) FROM unison.conflict WHERE lost_row->>'Order' = 'one'") == [(len(tables),)]
 
 
 def test_columns_of_hostile_names(cluster):

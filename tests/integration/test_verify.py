@@ -14,9 +14,13 @@ from tests.integration.orchestrator import command_line
 MANY = {"name": "many", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
 
 
+CHILD = {"name": "child", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "many", "type": "bigint"},
+                                      {"name": "Other; --", "type": "bigint"}]}
+
+
 @pytest.fixture(scope="module")
 def cluster(make_cluster):
-    return make_cluster(nodes=2, tables=[MANY, MARKS]).up()
+    return make_cluster(nodes=2, tables=[MANY, CHILD, MARKS]).up()
 
 
 def run_verify(cluster) -> subprocess.CompletedProcess:
@@ -170,3 +174,25 @@ def test_a_lost_slot_is_named(cluster, rows):
     assert done.returncode == 3 and "node1 to node2 is slot lost" in done.stderr
     assert "[1]: node1 has no row, node2 " in done.stderr
     assert_same(cluster, "many")
+
+
+def test_rows_that_refer_to_no_row_are_counted(cluster, rows):
+    """Two nodes race, and no apply worker checks a foreign key: the nodes are the same, and something is wrong all the same."""
+    for node in names(cluster):
+        cluster.query(node, 'ALTER TABLE child ADD CONSTRAINT whose FOREIGN KEY (many) REFERENCES many,'
+                            ' ADD CONSTRAINT "2nd; --" FOREIGN KEY ("Other; --") REFERENCES many')
+    cluster.query("node1", "INSERT INTO child VALUES (1, 1, 1), (2, 2, NULL)")
+    settle(cluster)
+    done = run_verify(cluster)
+    assert (done.returncode, done.stderr) == (0, "")
+    with paused(cluster, ("node1", "node2"), ("node2", "node1")):
+        cluster.query("node1", "DELETE FROM many WHERE id = 3")
+        cluster.query("node2", "INSERT INTO child VALUES (3, 3, 3), (4, 3, 2), (5, NULL, NULL)")
+    done = run_verify(cluster)
+    assert done.returncode == 0
+    assert "public.child: 5 rows, the same on 2 nodes" in done.stdout.splitlines()
+    assert done.stderr.splitlines() == ["warning: public.child: 1 row refers to no row of public.many (foreign key 2nd; --, on node1)",
+                                        "warning: public.child: 2 rows refer to no row of public.many (foreign key whose, on node1)"]
+    cluster.query("node2", "DELETE FROM child")
+    assert_same(cluster, "child", "many")
+    assert run_verify(cluster).stderr == ""

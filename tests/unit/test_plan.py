@@ -11,7 +11,7 @@ from host.errors import OrchestratorError
 from host.execute import ROUNDS
 from host.plan import plan
 from host.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
-from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, Publish, SetUpTable, StartNode, Step, Subscribe
+from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from tests.unit.world import MENDED_BY_WAITING, ROLES, World, absent, table, wanted
 
 ONE = table("table1")
@@ -341,7 +341,8 @@ def any_state(draw) -> ClusterState:
         prepared = bool(tables) or process != "absent" and draw(st.booleans())
         nodes.append(NodeState(
             f"node{k}", k, process, draw(st.sampled_from([None, None, "PostgreSQL starts"])) if process == "running" else None, prepared,
-            serving=prepared and draw(st.booleans()), roles=draw(st.sampled_from([ROLES, ROLES[1:], ()])) if prepared else (), tables=tables))
+            serving=prepared and draw(st.booleans()), roles=draw(st.sampled_from([ROLES, ROLES[1:], ()])) if prepared else (), tables=tables,
+            current=process != "running" or draw(st.booleans())))
     state = ClusterState("test", tuple(nodes), frozenset())
     for source in nodes:
         for target in nodes:
@@ -377,6 +378,19 @@ def test_from_any_state_and_interrupted(state, data):
     assert world.look() == desired
     if held:
         assert_done(world, desired)
+
+
+@pytest.mark.parametrize("nodes", SIZES)
+def test_outdated_nodes_are_made_anew_one_after_another(nodes):
+    desired = wanted(nodes, ONE)
+    world = up(desired)
+    for name, node in world.nodes.items():
+        world.nodes[name] = replace(node, current=False)
+    steps = bring_up(world, desired)
+    assert_done(world, desired)
+    assert [step.node for step in steps if isinstance(step, ReplaceNode)] == [node.name for node in desired.nodes]
+    for before, step in zip(steps, steps[1:], strict=False):
+        assert not isinstance(step, ReplaceNode) or isinstance(before, AwaitLinks), "the one before has not caught up"
 
 
 def test_a_new_link_is_not_expected_to_stream_at_once():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 from host.state import ClusterState, LinkState, NodeState, TableState
-from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, SetUpTable, StartNode, Step, Subscribe
+from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 
 ROLES = ("reader1", "unison_owner", "unison_replicator", "writer1")
 MENDED_BY_WAITING = ("streaming", "starting", "connecting", "catching up", "worker down")
@@ -99,7 +99,12 @@ class World:
         """Do what the step does to a cluster. Stuck when it cannot."""
         match step:
             case StartNode(node):
-                self._change(node, process="running", problem="PostgreSQL starts")
+                self._change(node, process="running", problem="PostgreSQL starts", current=True)
+            case ReplaceNode(node):
+                away = [name for name, each in self.nodes.items() if name != node and each.serving and not _answers(each)]
+                if away:
+                    raise Stuck(f"{', '.join(away)} is away, and {node} would be, too")
+                self._change(node, problem="PostgreSQL starts", current=True)
             case AwaitNode(node):
                 self._change(node, problem=None)
             case PrepareNode(node, roles):
