@@ -1,6 +1,7 @@
 """The Docker engine: found, and its refusals turned into what a user can do about them."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,10 +39,14 @@ def connect():
     # loaded late: a fifth of a second that the process runtime need not pay
     import docker
     where = os.environ.get("DOCKER_HOST", f"unix://{SOCKET}")
+    client = None
     try:
+        _knock(where)
         client = docker.from_env(timeout=ANSWER_TIMEOUT_S)
         client.ping()
     except (docker.errors.DockerException, OSError) as error:
+        if client is not None:
+            client.close()
         causes = _causes(error)
         if any(isinstance(cause, PermissionError) for cause in causes):
             raise OrchestratorError(f"the Docker engine at {where} may not be used by this user", "the socket is not readable and writable",
@@ -50,6 +55,14 @@ def connect():
                                 "start it, set DOCKER_HOST, or use --runtime process") from error
     client.api.timeout = CALL_TIMEOUT_S
     return client
+
+
+def _knock(where: str) -> None:
+    """OSError when nobody listens at a Unix socket. The SDK, which would find that out as well, leaves a socket open then."""
+    if where.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(ANSWER_TIMEOUT_S)
+            probe.connect(where.removeprefix("unix://"))
 
 
 @contextmanager

@@ -196,8 +196,11 @@ def test_up_continues_after_it_was_killed_at_any_moment(make_cluster):
 
 def test_up_continues_after_each_interruption(make_cluster):
     cluster = make_cluster(nodes=2, tables=TABLES)
-    began = f"2 nodes, runtime {cluster.site.runtime.name}"
-    for sentence in (began, "start node1", "prepare node1", "admit node1", "prepare node2", "subscribe node1 to node2"):
+    sentences = [f"2 nodes, runtime {cluster.site.runtime.name}", "start node1", "subscribe node1 to node2"]
+    if cluster.site.runtime.name == "process":
+        # what agents do is the same in containers, which take longer
+        sentences += ["prepare node1", "admit node1", "prepare node2"]
+    for sentence in sentences:
         with started(cluster, "up") as process:
             read_until(process, sentence)
             process.send_signal(signal.SIGINT)
@@ -279,6 +282,7 @@ def test_up_after_an_agent_ended(pair, number):
 @pytest.mark.parametrize("lost", ["subscription", "slot"])
 def test_up_mends_a_lost(pair, lost):
     name = link("node1", "node2")
+    doomed = pair.query("node1", "INSERT INTO table1 (col1) VALUES ('doomed') RETURNING id::text", role="writer")[0][0]
     settle(pair)
     if lost == "subscription":
         pair.query("node2", f"ALTER SUBSCRIPTION {name} DISABLE")
@@ -294,7 +298,7 @@ def test_up_mends_a_lost(pair, lost):
         cursor.execute("SELECT pg_drop_replication_slot(%s)", [name])
     connection.close()
     key = pair.query("node1", "INSERT INTO table1 (col1) VALUES ('into the void') RETURNING id::text", role="writer")[0][0]
-    pair.query("node1", "DELETE FROM table1 WHERE id = (SELECT min(id) FROM table1)", role="writer")
+    pair.query("node1", "DELETE FROM table1 WHERE id = %s", [doomed], role="writer")
     if lost == "slot":
         # a disabled subscription is shown as that: the lost slot shows when it is enabled
         pair.query("node2", f"ALTER SUBSCRIPTION {name} ENABLE")
@@ -305,7 +309,7 @@ def test_up_mends_a_lost(pair, lost):
     run(pair, "up")
     assert_up(pair)
     assert_same(pair, "table1")
-    assert key in keys(pair, "node2")
+    assert key in keys(pair, "node2") and doomed not in keys(pair, "node2")
     write(pair)
 
 
@@ -413,6 +417,7 @@ def test_a_new_node_and_a_new_table_under_writes(make_cluster):
     run(cluster, "down", "--purge")
 
 
+@pytest.mark.process_runtime("eight containers take long, and what is different with many nodes is between them")
 def test_eight_nodes_come_up(make_cluster):
     cluster = make_cluster(nodes=8, tables=TABLES)
     run(cluster, "up")
