@@ -3,11 +3,12 @@
 What there is, is asked of the engine each time. Everything that is ours bears the label of the cluster; nothing else is ever touched.
 """
 
+import collections
 import io
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from container.configuration import AgentConfiguration
@@ -152,11 +153,15 @@ class DockerRuntime:
             if container is None:
                 return
             yield f"docker logs {container.name}", container.logs(tail=LOG_LINES).decode(errors="replace").splitlines(keepends=True)
-            stream, _ = container.get_archive(str(DATA / "log"))
-            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-                for member in sorted((each for each in archive if each.isfile() and each.size), key=lambda each: each.mtime):
-                    lines = archive.extractfile(member).read().decode(errors="replace").splitlines(keepends=True)
-                    yield str(PurePosixPath(DATA) / member.name), lines[-LOG_LINES:]
+            chunks, _ = container.get_archive(str(DATA / "log"))
+            found = []
+            # as it comes, because a day's log may be large
+            with tarfile.open(fileobj=io.BufferedReader(Chunks(chunks)), mode="r|") as archive:
+                for member in archive:
+                    if member.isfile() and member.size:
+                        lines = collections.deque(archive.extractfile(member), LOG_LINES)
+                        found.append((member.mtime, str(PurePosixPath(DATA) / member.name), [line.decode(errors="replace") for line in lines]))
+            yield from ((name, lines) for _, name, lines in sorted(found))
 
     def _filter(self) -> dict[str, str]:
         return {"label": f"{CLUSTER}={self._configuration.id}"}
@@ -244,6 +249,27 @@ class DockerRuntime:
             for name, content in files.items():
                 _add(archive, SETTINGS / name, tarfile.REGTYPE, 0o600, content)
         return packed.getvalue()
+
+
+class Chunks(io.RawIOBase):
+    """A file to read from, of what the engine sends piece by piece."""
+
+    def __init__(self, chunks: Iterable[bytes]):
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while not self._rest:
+            try:
+                self._rest = next(self._chunks)
+            except StopIteration:
+                return 0
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 def _add(archive: tarfile.TarFile, path: Path, kind: bytes, mode: int, content: bytes = b"") -> None:

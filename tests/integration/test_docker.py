@@ -347,3 +347,12 @@ def test_a_stranger_in_the_network_is_not_touched(make_cluster, client):
     finally:
         guest.remove(force=True)
     run(made, "down", "--purge")
+
+
+def test_the_logs_of_a_node_can_be_read_also_when_it_is_stopped(cluster):
+    cluster.query("node3", "DO $$BEGIN RAISE WARNING 'to be found'; END$$")
+    assert "to be found" in run(cluster, "logs", "node3").stdout
+    cluster.stop("node3")
+    found = run(cluster, "logs", "node3").stdout
+    assert "to be found" in found and "PostgreSQL is stopped" in found and "==> docker logs" in found
+    cluster.up()
