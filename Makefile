@@ -3,14 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run image test install docs bench clean
-
-run: install image
-	$(BIN)/python3 orchestrator.py
+.PHONY: run test install docs bench clean
 
 # Where a Docker engine answers the nodes are containers, and need their image.
-image: install
-	@! docker info >/dev/null 2>&1 || docker image inspect pgunison-node:latest >/dev/null 2>&1 || ./docker-build.sh
+run: install
+	@runtime=auto; \
+	if docker info >/dev/null 2>&1 && ! docker image inspect pgunison-node:latest >/dev/null 2>&1 && ! ./docker-build.sh; then \
+	    echo "no image, so the nodes run as processes of this machine" >&2; runtime=process; \
+	fi; \
+	$(BIN)/python3 orchestrator.py --runtime $$runtime
 
 test: install
 	$(BIN)/python3 -m pytest tests/unit

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 
 from chaos.cluster import Cluster
 from chaos.processes import children, id_inside, name_of
@@ -108,8 +109,11 @@ class DockerCluster(Cluster):
 
     def _make_superuser(self, node: str) -> None:
         configuration = self.site.configuration
+        # an argument can be seen by others: what stands there is the verifier, of which nobody makes the password
+        with self.connect(node) as connection:
+            verifier = psycopg2.extensions.encrypt_password(self._password, self.SUPERUSER, connection, "scram-sha-256")
         # side by side with another who makes it, or after a run that did
-        make = (f"DO $$BEGIN CREATE ROLE {self.SUPERUSER} SUPERUSER LOGIN PASSWORD '{self._password}';"
+        make = (f"DO $$BEGIN CREATE ROLE {self.SUPERUSER} SUPERUSER LOGIN PASSWORD '{verifier}';"
                 " EXCEPTION WHEN duplicate_object OR unique_violation THEN END$$")
         with engine.asked_to(f"run psql in {node}"):
             done = self.container(node).exec_run(["psql", "-X", "-q", "-h", str(DATA / "socket"), "-p", str(configuration.postgresql_port), "-U", "postgres",
