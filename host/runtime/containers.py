@@ -24,6 +24,8 @@ CLUSTER, NODE = "org.pgunison.cluster", "org.pgunison.node"
 USER_ID = 999
 HOME, SETTINGS, DATA = Path("/opt/pgunison"), Path("/etc/pgunison"), Path("/var/lib/pgunison")
 STOP_TIMEOUT_S = 90
+# how often the engine starts a container again before we call it failed: it waits longer each time, some seconds in all
+FAILED_STARTS = 5
 # parallel queries of PostgreSQL keep their shared memory there; the engine's default is 64 MB
 SHARED_MEMORY = "256m"
 LOG_LINES = 2000
@@ -91,8 +93,8 @@ class DockerRuntime:
             if container is None:
                 container = self._create(node, image, network)
             elif container.status == "restarting":
-                # it fails again and again: with what is put there now it may not
-                container.stop(timeout=STOP_TIMEOUT_S)
+                # it fails again and again: with what is put there now it may not. Should it have come up just now, there is nothing worth a long wait.
+                container.stop(timeout=10)
             if not self._attached(container, node):
                 self._attach(network, container, node)
             container.put_archive("/", self._files(node))
@@ -115,6 +117,9 @@ class DockerRuntime:
         with engine.asked_to(f"look at {node.name}"):
             container = self._container(node)
             if container is None or container.status in ("running", "created"):
+                return
+            if container.status == "restarting" and container.attrs["RestartCount"] < FAILED_STARTS:
+                # its agent ended, and the engine starts it again
                 return
             words = container.logs(tail=1).decode(errors="replace").strip() or f"exit status {container.attrs['State']['ExitCode']}"
         raise OrchestratorError(f"the container of {node.name} is {container.status}", words, f"python3 orchestrator.py logs {node.name}")

@@ -1,6 +1,7 @@
 """The nodes' image, as ``docker-build.sh`` makes it."""
 
 import configparser
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from host.errors import OrchestratorError
 from host.runtime import engine
 
 PROJECT = Path(__file__).resolve().parents[2]
-VERSION = "org.pgunison.version"
+PACKAGES = ("container", "esb_config", "services")
+VERSION, CODE = "org.pgunison.version", "org.pgunison.code"
 HINT = "./docker-build.sh, or do without containers: --runtime process"
 
 
@@ -26,7 +28,19 @@ def node_image(client, name: str):
                                 "./docker-build.sh, or name another one at $.system.config.container.image")
     if version != own_version():
         raise OrchestratorError(f"the image {name} is of version {version}", f"this is pgunison {own_version()}", HINT)
+    if image.labels.get(CODE) != own_code():
+        raise OrchestratorError(f"the image {name} was made of other sources", "host and nodes must have the same services", HINT)
     return image
+
+
+@cache
+def own_code() -> str:
+    """Compute a digest of the sources that a node runs; ``docker-build.sh`` makes it the image's label."""
+    digest = hashlib.sha256()
+    for path in sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*") if path.suffix in (".py", ".sql", ".yaml")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(PROJECT)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 @cache
@@ -35,3 +49,7 @@ def own_version() -> str:
     parser = configparser.ConfigParser()
     parser.read(PROJECT / "setup.cfg", encoding="utf-8")
     return parser["metadata"]["version"]
+
+
+if __name__ == "__main__":
+    print(own_code())

@@ -280,8 +280,9 @@ def test_the_image_is_missing(make_cluster):
     assert made.site.runtime.nodes() == []
 
 
-@pytest.mark.parametrize(("label", "said"), [("org.pgunison.version=0.0.1", "is of version 0.0.1"), ("org.pgunison.version=", "is of version")])
-def test_the_image_is_of_another_version(make_cluster, client, label, said):
+@pytest.mark.parametrize(("label", "said"), [
+    ("org.pgunison.version=0.0.1", "is of version 0.0.1"), ("org.pgunison.code=0", "was made of other sources")])
+def test_the_image_does_not_fit(make_cluster, client, label, said):
     image = f"pgunison-old-{os.getpid()}:latest"
     base = DEFAULT["system"]["config"].get("container", {}).get("image", "pgunison-node:latest")
     client.images.build(fileobj=io.BytesIO(f"FROM {base}\nLABEL {label}\n".encode()), tag=image, rm=True)
