@@ -1,7 +1,8 @@
-"""How long until a new cluster carries rows: ``python3 -m bench.startup [--nodes 3 8 12] [--rounds 3]``.
+"""How long until a new cluster carries rows: ``python3 -m bench.startup [--nodes 3 8 12] [--rounds 3] [--runtime docker]``.
 
 The rival is the native mesh that one makes by hand from the same PostgreSQL (bench/mesh.py): one initdb and one pg_ctl a node, one after another,
-then a publication and a subscription for each pair, with passwords as here; no roles, no triggers, no agent. Both are timed in the same run, in turn, from an
+then a publication and a subscription for each pair, with passwords as here; no roles, no triggers, no agent. With containers, these are
+all started at once (bench/containers.py). Both are timed in the same run, in turn, from an
 empty directory until a row that was inserted on each node is seen on every other.
 """
 
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import psycopg2
 
+from bench.cluster import Cluster
 from bench.conditions import conditions
+from bench.containers import NativeContainers
 from bench.mesh import NativeMesh
 from bench.pgunison import Pgunison, use
 from host.runtime.binaries import find, server_user
@@ -29,6 +32,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--nodes", type=int, nargs="+", default=[3, 8, 12])
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--runtime", choices=["process", "docker"], default="process")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
         directory = Path(name)
@@ -38,10 +42,10 @@ def main() -> None:
         for nodes in options.nodes:
             ours, again, native = [], [], []
             for _ in range(options.rounds):
-                first, second = time_pgunison(nodes, directory)
+                first, second = time_pgunison(nodes, directory, options.runtime)
                 ours.append(first)
                 again.append(second)
-                native.append(time_native(nodes, directory))
+                native.append(time_native(NativeContainers(nodes) if options.runtime == "docker" else NativeMesh(nodes, directory)))
             print(f"| {nodes} | {spread(ours)} | {spread(native)} | {statistics.median(ours) / statistics.median(native):.2f} | {spread(again)} |", flush=True)
 
 
@@ -50,17 +54,17 @@ def spread(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
-def time_pgunison(nodes: int, directory: Path) -> tuple[float, float]:
+def time_pgunison(nodes: int, directory: Path, runtime: str) -> tuple[float, float]:
     """Return the seconds of the first ``up`` until rows flow, and those of a second ``up``."""
     configuration = Pgunison(nodes, directory)
 
     def orchestrator(*words: str) -> None:
-        command = [sys.executable, PROJECT / "orchestrator.py", "--config", configuration.config_path, "--runtime", "process", *words]
+        command = [sys.executable, PROJECT / "orchestrator.py", "--config", configuration.config_path, "--runtime", runtime, *words]
         subprocess.run(command, check=True, capture_output=True)
 
     began = time.monotonic()
     orchestrator("up")
-    with Site.of(configuration.configuration, "process") as site:
+    with Site.of(configuration.configuration, runtime) as site:
         await_rows([site.dsn("writer1", node) for node in configuration.names])
     first = time.monotonic() - began
     began = time.monotonic()
@@ -70,10 +74,10 @@ def time_pgunison(nodes: int, directory: Path) -> tuple[float, float]:
     return first, second
 
 
-def time_native(nodes: int, directory: Path) -> float:
+def time_native(cluster: Cluster) -> float:
     """Return the seconds from nothing until rows flow."""
     began = time.monotonic()
-    with NativeMesh(nodes, directory) as mesh:
+    with cluster as mesh:
         await_rows([mesh.dsn(node) for node in mesh.names])
         return time.monotonic() - began
 
