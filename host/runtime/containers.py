@@ -3,13 +3,10 @@
 What there is, is asked of the engine each time. Everything that is ours bears the label of the cluster; nothing else is ever touched.
 """
 
-import collections
-import io
 import json
 import shutil
-import tarfile
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
 
 from container.configuration import AgentConfiguration
 from host.certificates import Certificates
@@ -17,6 +14,7 @@ from host.config import Configuration, NodeSpec
 from host.credentials import Credentials
 from host.errors import OrchestratorError
 from host.runtime import engine
+from host.runtime.archive import last_lines, pack
 from host.runtime.image import node_image
 
 CLUSTER, NODE = "org.pgunison.cluster", "org.pgunison.node"
@@ -159,14 +157,7 @@ class DockerRuntime:
                 return
             yield f"docker logs {container.name}", container.logs(tail=LOG_LINES).decode(errors="replace").splitlines(keepends=True)
             chunks, _ = container.get_archive(str(DATA / "log"))
-            found = []
-            # as it comes, because a day's log may be large
-            with tarfile.open(fileobj=io.BufferedReader(Chunks(chunks)), mode="r|") as archive:
-                for member in archive:
-                    if member.isfile() and member.size:
-                        lines = collections.deque(archive.extractfile(member), LOG_LINES)
-                        found.append((member.mtime, str(PurePosixPath(DATA) / member.name), [line.decode(errors="replace") for line in lines]))
-            yield from ((name, lines) for _, name, lines in sorted(found))
+            yield from ((str(DATA / name), lines) for name, lines in last_lines(chunks, LOG_LINES))
 
     def _filter(self) -> dict[str, str]:
         return {"label": f"{CLUSTER}={self._configuration.id}"}
@@ -247,37 +238,4 @@ class DockerRuntime:
             binaries=HOME / "postgresql", token_file=SETTINGS / "agent-token", template=HOME / "template", user=None, tls=SETTINGS / "tls", console=True)
         files = {"agent.json": agent.dump().encode(), "agent-token": self._credentials.token_file.read_bytes(),
                  "tls/ca.pem": self.certificates.authorities.read_bytes(), "tls/node.pem": self.certificates.node(node).read_bytes()}
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name in ("", "tls"):
-                _add(archive, SETTINGS / name, tarfile.DIRTYPE, 0o700)
-            for name, content in files.items():
-                _add(archive, SETTINGS / name, tarfile.REGTYPE, 0o600, content)
-        return packed.getvalue()
-
-
-class Chunks(io.RawIOBase):
-    """A file to read from, of what the engine sends piece by piece."""
-
-    def __init__(self, chunks: Iterable[bytes]):
-        self._chunks = iter(chunks)
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        while not self._rest:
-            try:
-                self._rest = next(self._chunks)
-            except StopIteration:
-                return 0
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-
-def _add(archive: tarfile.TarFile, path: Path, kind: bytes, mode: int, content: bytes = b"") -> None:
-    member = tarfile.TarInfo(str(path).lstrip("/"))
-    member.type, member.mode, member.uid, member.gid, member.size = kind, mode, USER_ID, USER_ID, len(content)
-    archive.addfile(member, io.BytesIO(content))
+        return pack([SETTINGS, SETTINGS / "tls"], {SETTINGS / name: content for name, content in files.items()}, USER_ID)
