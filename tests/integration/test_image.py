@@ -18,6 +18,7 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from container.configuration import AgentConfiguration
+from host.runtime.image import own_code
 from tests.convergence.comparison import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -145,7 +146,8 @@ def test_its_labels_say_what_it_is(image, make):
     major = said(make, "/opt/pgunison/postgresql/postgres", "--version").split()[2].partition(".")[0]
     assert {name: value for name, value in image.labels.items() if "pgunison" in name or name.startswith("org.opencontainers.image")} == {
         "org.opencontainers.image.title": "pgunison node", "org.opencontainers.image.licenses": "AGPL-3.0-or-later",
-        "org.opencontainers.image.version": version(), "org.pgunison.version": version(), "org.pgunison.postgresql": major}
+        "org.opencontainers.image.version": version(), "org.pgunison.version": version(), "org.pgunison.postgresql": major,
+        "org.pgunison.code": own_code()}
 
 
 def test_it_starts_the_agent_and_nothing_of_its_base(image):
