@@ -7,7 +7,7 @@ import time
 import psycopg2
 
 from bench.cluster import Cluster
-from bench.mesh import PASSWORD, TABLE1, create, link
+from bench.mesh import PASSWORD, TABLE1, create, subscribe_all
 from chaos.runtimes import free_subnet
 from host.config import IMAGE
 
@@ -45,11 +45,7 @@ class NativeContainers(Cluster):
             self.query(name, create(TABLE1))
             self.query(name, f"ALTER SEQUENCE table1_id_seq RESTART WITH {index * 2**31 + 1}")
             self.query(name, "CREATE PUBLICATION mesh FOR TABLE table1")
-        for target in self.names:
-            for source in self.names:
-                if source != target:
-                    self.query(target, f"CREATE SUBSCRIPTION {link(source, target)} CONNECTION '{self.dsn(source)}' PUBLICATION mesh"
-                                       " WITH (origin = none, copy_data = false)")
+        subscribe_all(self)
 
     def stop(self) -> None:
         """Remove everything."""

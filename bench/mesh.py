@@ -65,11 +65,7 @@ class NativeMesh(Cluster):
         """Make the nodes one after another, then the links."""
         for name in self.names:
             self._make(name)
-        for target in self.names:
-            for source in self.names:
-                if source != target:
-                    self.query(target, f"CREATE SUBSCRIPTION {link(source, target)} CONNECTION '{self.dsn(source)}' PUBLICATION mesh"
-                                       " WITH (origin = none, copy_data = false)")
+        subscribe_all(self)
 
     def stop(self) -> None:
         """Stop every node at once and remove it."""
@@ -163,6 +159,15 @@ class NativeMesh(Cluster):
         as_user = {"user": self._user.uid, "group": self._user.gid, "extra_groups": []} if self._user else {}
         return subprocess.run([self.binaries / program, *arguments], check=check, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, cwd="/", **as_user).returncode
+
+
+def subscribe_all(cluster: Cluster) -> None:
+    """Make the link between each two nodes, both ways."""
+    for target in cluster.names:
+        for source in cluster.names:
+            if source != target:
+                cluster.query(target, f"CREATE SUBSCRIPTION {link(source, target)} CONNECTION '{cluster.dsn(source)}' PUBLICATION mesh"
+                                      " WITH (origin = none, copy_data = false)")
 
 
 def link(source: str, target: str) -> str:
