@@ -70,6 +70,8 @@ def test_a_socket_that_may_not_be_used_is_explained(monkeypatch):
         raise docker.errors.DockerException("Error while fetching server API version") from requests.exceptions.ConnectionError(
             "Connection aborted.", PermissionError(13, "Permission denied"))
 
+    # by TCP, so that nothing is tried before
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2375")
     monkeypatch.setattr(docker, "from_env", refuse)
     with pytest.raises(OrchestratorError, match="may not be used by this user") as refused:
         engine.connect()
