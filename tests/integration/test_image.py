@@ -18,6 +18,8 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from container.configuration import AgentConfiguration
+from host.errors import OrchestratorError
+from host.runtime.engine import connect
 from host.runtime.image import own_code
 from tests.convergence.comparison import wait_until
 
@@ -37,9 +39,8 @@ CONFIGURATION = AgentConfiguration(
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
     try:
-        client = docker.from_env(timeout=120)
-        client.ping()
-    except docker.errors.DockerException as error:
+        client = connect()
+    except OrchestratorError as error:
         if os.environ.get("PGUNISON_REQUIRE_DOCKER"):
             pytest.fail(f"no Docker engine answers: {error}")
         pytest.skip("no Docker engine answers")
