@@ -108,7 +108,7 @@ class Node(microesb.ClassHandler):
         # a later version of the program may bring more tables: every statement of the file is repeatable
         cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(statements.render("schema", cursor, owner=sql.Identifier(owner)))
-        for name in ("guard", "conflict", "beat"):
+        for name in ("guard", "know", "conflict", "beat"):
             cursor.execute(statements.render(name, cursor))
         if not known:
             cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", [self.parent_object.id, self.name, self.index])

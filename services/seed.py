@@ -48,7 +48,7 @@ def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], 
     # a large table takes its time, and so may a worker that holds a row
     # What is copied says nothing of what its writer had seen, so it makes no conflict; the stream does, on one of the two nodes at least.
     cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
-                   " SET LOCAL unison.seeding = on")
+                   " SET LOCAL unison.seeding = on; SELECT set_config('unison.careful', pg_current_xact_id()::text, true)")
     with open_peer() as peer:
         peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
         for schema, name in unseeded(cursor, subscription):

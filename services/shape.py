@@ -48,23 +48,42 @@ class Shape:
 
         key, stored = list(self.key), self.stored
         updatable = [column for column in stored if column not in self.always_identity]
-        own_key = sql.SQL("false")
-        if self.own_sequence_key:
-            own_key = sql.SQL("NEW.{key} > 0 AND (NEW.{key} - 1) / {range} = NEW.modified_node").format(
-                key=sql.Identifier(key[0]), range=sql.Literal(RANGE))
         names = {
             "table": sql.Identifier(self.schema, self.table), "image": beside("image"), "tombstone": beside("tombstone"),
             "buried": beside("buried"), "revive": beside("revive"), "settle": beside("settle"),
             "schema_text": sql.Literal(self.schema), "table_text": sql.Literal(self.table), "tombstone_index": sql.Identifier(self.companion("tombstone_key")),
             "tombstone_arrival": sql.Identifier(self.companion("tombstone_arrival")), "node": sql.Literal(node_index),
-            "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable), "own_key": own_key,
+            "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable),
         } | {f"{alias}_key": joined(key, alias) for alias in ("t", "d", "n", "o", "r", "new", "incoming")}
         # a whole row, but for what is generated: transition tables hold no virtual columns, images hold none at all
         names |= {f"{alias}_all": sql.SQL(", ").join(sql.NULL if column in self.generated else sql.Identifier(alias, column) for column in self.columns)
                   for alias in ("t", "n", "o", "new")}
         names |= {f"{alias}_columns": joined(stored, alias) for alias in ("n", "new", "incoming")}
         names |= {f"{alias}_updatable": joined(updatable, alias) for alias in ("new", "incoming")}
-        return {"names": names, "functions": {part: beside(part) for part in (*CALLED, *INSTALLED)}}
+        # a function's SET costs more; see merge_row.sql
+        names["indexed"] = sql.SQL("(current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL)")
+        names |= self._key_parts()
+        # a table whose key is drawn from a sequence has a part of its own for it
+        files = {"outlive": "outlive_drawn"} if self.own_sequence_key else {}
+        return {"names": names, "functions": {part: beside(part) for part in (*CALLED, *INSTALLED)}, "files": files}
+
+    def _key_parts(self) -> dict[str, sql.Composable]:
+        """Give the conditions of know.sql: is the key its writer's own, is it fresh, let it be known. Where no sequence draws it, no key is ever fresh."""
+        aliases = ("new", "o", "n", "t", "d", "incoming")
+        if not self.own_sequence_key:
+            return {"own_key": sql.SQL("false"), "new_fresh": sql.SQL("false")} | {f"{alias}_known": sql.SQL("true") for alias in aliases}
+        known = self.companion("known")
+        # read when the part is made, as a text would be at each use
+        name = sql.SQL("{}::pg_catalog.regclass").format(sql.Literal('unison."{}"'.format(known.replace('"', '""'))))
+        key = sql.Identifier(self.key[0])
+        parts = {"known": sql.Identifier("unison", known), "known_text": name,
+                 "new_fresh": sql.SQL("(NEW.{} & {}) > pg_catalog.pg_sequence_last_value({})").format(key, sql.Literal(RANGE - 1), name),
+                 "own_key": sql.SQL("NEW.{key} > 0 AND (NEW.{key} - 1) / {range} = NEW.modified_node").format(key=key, range=sql.Literal(RANGE))}
+        for alias in aliases:
+            place = sql.SQL("({} & {})").format(sql.Identifier(alias, self.key[0]), sql.Literal(RANGE - 1))
+            parts |= {f"{alias}_place": place, f"{alias}_known": sql.SQL(
+                "({place} <= pg_catalog.pg_sequence_last_value({name}) OR unison.know({name}, {place}))").format(place=place, name=name)}
+        return parts
 
 
     def _key_size(self) -> sql.Composable:

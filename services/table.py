@@ -177,6 +177,8 @@ class Table(microesb.ClassHandler):
         parts = found.parts(self.parent_object.index)
         cursor.execute(statements.render("companions", cursor, **parts["names"]))
         self._limit_key(cursor, found, parts)
+        if found.own_sequence_key:
+            cursor.execute(statements.render("known", cursor, **parts["names"]))
         for name in CALLED:
             cursor.execute(statements.render(name, cursor, function=parts["functions"][name], **parts["names"]))
         # it writes as the owner: for the triggers only

@@ -27,7 +27,7 @@ CALLED = ("revive", "settle")
 
 def code_digest() -> str:
     """Name the version of the merge that this program carries: other text, other digest."""
-    texts = [statements.text(name) for name in ("companions", "key_fits", "sweep", *CALLED, *INSTALLED)]
+    texts = [statements.text(name) for name in ("companions", "known", "key_fits", "sweep", "outlive_drawn", *CALLED, *INSTALLED)]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
@@ -36,4 +36,5 @@ class Trigger(microesb.MultiClassHandler):
 
     def install(self, cursor, parts: dict) -> None:
         """Make or replace the part's function and triggers; ``parts`` are the table's names as SQL."""
-        cursor.execute(statements.render(self.name, cursor, function=parts["functions"][self.name], **parts["names"]))
+        file = parts["files"].get(self.name, self.name)
+        cursor.execute(statements.render(file, cursor, function=parts["functions"][self.name], **parts["names"]))

@@ -1,9 +1,10 @@
 -- A changed row arrives from a peer. Mostly the version that it replaced is here: then it takes its place, and there is nothing else to ask,
 -- because a tombstone that is newer would have removed that row. Otherwise settle.sql decides.
 -- enable_seqscan: see merge_row.sql.
-CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off AS $body$
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
+DECLARE
+    ready boolean := {indexed};
 BEGIN
     UPDATE {table} AS t SET ({updatable}) = ROW ({new_updatable})
     WHERE ({t_key}) = ({new_key})

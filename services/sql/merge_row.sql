@@ -1,16 +1,28 @@
 -- A row arrives from a peer, as somebody inserted it, or as the peer holds it while a link is seeded: the newest version of its key stays.
 -- Runs in apply workers and while a peer's rows are copied (session_replication_role = replica).
 -- A plan is kept as long as the worker lives. One that was made while the table was empty would read it from end to end for each row, hence
--- enable_seqscan. The search_path needs no setting: an apply worker's is empty, and the seed sets its own.
-CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off AS $body$
+-- enable_seqscan, which is off for the rest of the session: a function's own setting would cost more than all of the short cut. The search_path needs
+-- no setting: an apply worker's is empty, and the seed sets its own.
+-- The first transaction of a session takes no short cut, and a seed is always the first: so a worker that met an unforeseen row of a fresh key, and failed,
+-- merges it at its next try.
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
+DECLARE
+    ready boolean;
 BEGIN
+    -- A fresh key from the writer's own sequence (know.sql): nothing can be known of it here, and the native path is the cheapest.
+    IF {own_key} AND {new_fresh} AND nullif(current_setting('unison.careful', true), '') <> pg_current_xact_id()::text THEN
+        RETURN NEW;
+    END IF;
     -- what is inserted below comes through here again
     IF pg_trigger_depth() > 1 THEN
         RETURN NEW;
     END IF;
-    -- A key from the writer's own sequence has met nobody else's INSERT: if nothing is known of it here, the native path is the cheapest.
+    ready := {new_known} AND {indexed};
+    IF nullif(current_setting('unison.careful', true), '') IS NULL THEN
+        PERFORM set_config('unison.careful', pg_current_xact_id()::text, false);
+    END IF;
+    -- Such a key has met nobody else's INSERT, either, when nothing is known of it.
     IF {own_key} THEN
         IF NOT EXISTS (SELECT FROM {table} AS t WHERE ({t_key}) = ({new_key}))
            AND NOT EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({new_key})) THEN

@@ -1,10 +1,11 @@
 -- A deletion arrives from a peer: it ends every older state of its key and is remembered for those still to come.
 -- Arriving twice (a copy that overlaps the stream) is nothing new.
 -- enable_seqscan: see merge_row.sql.
-CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off AS $body$
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
+    -- the key is known before anything is stored of it: see know.sql
+    ready boolean := {new_known} AND {indexed};
     here {table};
     ended boolean;
 BEGIN

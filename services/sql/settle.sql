@@ -6,6 +6,8 @@ CREATE OR REPLACE FUNCTION {function}(incoming {table}, replaced_ts timestamptz,
 SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
+    -- before anything is stored under this key: see know.sql
+    ready boolean := {incoming_known};
     here {table};
     buried record;
     present boolean;

@@ -15,7 +15,7 @@ from tests.convergence.database import Database
 from tests.convergence.messages import Message
 from tests.convergence.oracle import Outcome
 from tests.convergence.programs import ORIGINS, Program
-from tests.convergence.scenario import FIRST_KEY, FIRST_OWN_KEY, Scenario, catch_up, run
+from tests.convergence.scenario import Scenario, catch_up, first_key, run
 
 # Single messages are interleaved where there are at most so many orders of them, else the transactions that they came in.
 FINEST_ORDERS = 400
@@ -176,7 +176,7 @@ def deliver(receiver: Database, messages: list[Message], batch: list[tuple[Scena
     if empty:
         receiver.empty()
     receiver.load(messages)
-    receiver.deliver(messages, [(_first_key(scenario, number) - scenario.first_key, order) for number, (scenario, order) in enumerate(batch)])
+    receiver.deliver(messages, [(first_key(scenario.program, number) - scenario.first_key, order) for number, (scenario, order) in enumerate(batch)])
 
 
 def compare(receiver: Database, messages: list[Message], batch: list[tuple[Scenario, list[int]]], report: Report, *, conflicts: bool = True) -> None:
@@ -184,7 +184,7 @@ def compare(receiver: Database, messages: list[Message], batch: list[tuple[Scena
 
     The history of conflicts is compared, unless ``conflicts`` is false, where :func:`is_real` says that links can bring such an order.
     """
-    keys = [(scenario, _first_key(scenario, number)) for number, (scenario, _) in enumerate(batch)]
+    keys = [(scenario, first_key(scenario.program, number)) for number, (scenario, _) in enumerate(batch)]
     for place, fault in differences(receiver, keys, [conflicts and is_real(messages, order) for _, order in batch]):
         scenario, order = batch[place]
         report.blame(len(order), lambda scenario=scenario, fault=fault, order=order:
@@ -195,13 +195,10 @@ def differences(node: Database, scenarios: list[tuple[Scenario, int]], conflicts
     """Compare what the node holds, from a key on, with what is expected of a scenario, its conflicts included or not; gives the place in the list and
     what differs."""
     rows, tombstones, lost = node.rows(), node.tombstones(), node.conflicts()
-    for place, ((scenario, first_key), also_conflicts) in enumerate(zip(scenarios, conflicts, strict=True)):
-        for key, expected in enumerate(scenario.expected, first_key):
+    for place, ((scenario, first), also_conflicts) in enumerate(zip(scenarios, conflicts, strict=True)):
+        for key, expected in enumerate(scenario.expected, first):
             found = Outcome(rows.get(key), tombstones.get(key), lost.get(key, frozenset()) - expected.doubtful if also_conflicts else expected.conflicts)
             if found != expected:
-                yield place, f"key {key - first_key + 1} is\n  {found}, expected\n  {expected}"
+                yield place, f"key {key - first + 1} is\n  {found}, expected\n  {expected}"
                 break
 
-
-def _first_key(scenario: Scenario, number: int) -> int:
-    return (FIRST_OWN_KEY if scenario.program.own_keys else FIRST_KEY) + 2 * number

@@ -14,6 +14,8 @@ from tests.convergence.programs import ORIGINS, VERBS, Operation, Program
 
 # Even; the second one is behind the beginning of node 1's part of the sequence.
 FIRST_KEY, FIRST_OWN_KEY = 2, 2**31 + 2
+# From one scenario's keys to the next one's: so far that its own keys are fresh, whatever is known of those before (services/sql/know.sql).
+STRIDE = 2048
 TIME_0 = datetime.datetime(2020, 1, 10, tzinfo=datetime.UTC)
 
 
@@ -54,11 +56,16 @@ class Scenario:
         return "\n".join([str(self.program), *(f"[{place}] {'ABC'[messages[place].origin]} sends {messages[place]}" for place in self.places)])
 
 
+def first_key(program: Program, number: int) -> int:
+    """Return the first of the two keys that a program gets, as the ``number``-th of its kind."""
+    return (FIRST_OWN_KEY if program.own_keys else FIRST_KEY) + STRIDE * number
+
+
 def run(origins: list[Database], programs: Iterable[Program]) -> tuple[list[Message], list[Scenario]]:
     """Empty the origins and run programs there; returns all messages, and for each program where its own are."""
     for origin in origins:
         origin.empty()
-    scenarios = [Scenario(program, (FIRST_OWN_KEY if program.own_keys else FIRST_KEY) + 2 * number) for number, program in enumerate(programs)]
+    scenarios = [Scenario(program, first_key(program, number)) for number, program in enumerate(programs)]
     messages: list[Message] = []
     senders = [origin.sender() for origin in origins]
     try:
@@ -101,7 +108,7 @@ def _operate(origin: Database, sender, messages: list[Message], scenarios: list[
         scenario.history.append(frozenset(scenario.seen[index]))
     for kind, values in sender.read():
         key = int(values[KEY])
-        scenario = scenarios[(key - (FIRST_OWN_KEY if key >= FIRST_OWN_KEY else FIRST_KEY)) // 2]
+        scenario = scenarios[(key - (FIRST_OWN_KEY if key >= FIRST_OWN_KEY else FIRST_KEY)) // STRIDE]
         place = len(messages)
         assert int(values["modified_node"]) == origin.index, f"{origin.name} sends on what is not its own"
         messages.append(Message(index, number, kind, key - scenario.first_key, tuple(values.items())))

@@ -53,6 +53,8 @@ LARGER = {
 FEW = [(length, {"keys": keys, "clock": clock, "initial": "present", "sees": "all or nothing"})
        for length, keys in ((3, 1), (2, 2)) for clock in ("right", "equal", "falling")]
 MERGE = r"_(merge|merge_row|merge_image|settle)$"
+# the key is not made known (services/sql/know.sql)
+LEFT_FRESH = r"<= pg_catalog\.pg_sequence_last_value", "> -2 OR 0 <= pg_catalog.pg_sequence_last_value"
 CHOSEN = SETS | (LARGER if os.environ.get("PGUNISON_ORDERS") == "all" else {})
 
 
@@ -114,6 +116,17 @@ def test_an_origin_that_stamps_no_later_than_the_tombstone_is_found(laboratory):
 
 def test_an_origin_that_does_not_bury_a_changed_key_is_found(laboratory):
     assert origins_with(laboratory, r"(?s)INSERT INTO \S+_tombstone\W.*?;", "", few(), "_image$").faults
+
+
+def test_a_receiver_whose_tombstones_leave_keys_fresh_is_found(laboratory):
+    assert receiver_with(laboratory, *LEFT_FRESH, "_merge_tombstone$")
+
+
+def test_an_origin_whose_deletions_leave_keys_fresh_is_found(laboratory):
+    # what other origins delete, and changes of keys, would make the keys known
+    alone = [program for program in up_to(3, keys=1, clock="falling", initial="present", sees="all or nothing")
+             if all(operation.origin == 0 for operation in program.all)]
+    assert origins_with(laboratory, *LEFT_FRESH, alone, "_bury$").faults
 
 
 def test_the_functions_are_right_again_after_each_fault(laboratory):
