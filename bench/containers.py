@@ -3,11 +3,12 @@
 import os
 import subprocess
 import time
+from functools import partial
 
 import psycopg2
 
 from bench.cluster import Cluster
-from bench.mesh import PASSWORD, TABLE1, create, subscribe_all
+from bench.mesh import PASSWORD, TABLE1, create, subscribe, subscribe_all
 from chaos.runtimes import free_subnet
 from host.config import IMAGE
 
@@ -45,7 +46,7 @@ class NativeContainers(Cluster):
             self.query(name, create(TABLE1))
             self.query(name, f"ALTER SEQUENCE table1_id_seq RESTART WITH {index * 2**31 + 1}")
             self.query(name, "CREATE PUBLICATION mesh FOR TABLE table1")
-        subscribe_all(self)
+        subscribe_all(self, partial(subscribe, self))
 
     def stop(self) -> None:
         """Remove everything."""

@@ -1,12 +1,13 @@
 """The rival: native logical replication in full mesh, as one sets it up by hand."""
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psycopg2 import sql
@@ -48,6 +49,8 @@ class NativeMesh(Cluster):
     ``triggers`` adds what is usually tried against that, see TRIGGERS. ``tables`` are described as sysconfig.json does.
     """
 
+    settings: tuple[tuple[str, str], ...] = ()
+
     def __init__(self, nodes: int, directory: Path, triggers: str | None = None, tables: Sequence[dict] = (TABLE1,)):
         self.names = [f"node{index}" for index in range(1, nodes + 1)]
         self._user = server_user()
@@ -65,7 +68,7 @@ class NativeMesh(Cluster):
         """Make the nodes one after another, then the links."""
         for name in self.names:
             self._make(name)
-        subscribe_all(self)
+        subscribe_all(self, self.subscribe)
 
     def stop(self) -> None:
         """Stop every node at once and remove it."""
@@ -120,7 +123,7 @@ class NativeMesh(Cluster):
         folder = self._directory / node
         configuration = AgentConfiguration(
             cluster="native", node=node, index=self.names.index(node), database="postgres", address=self._addresses[node], postgresql_port=5432,
-            agent_port=0, max_nodes=len(self.names), networks=(), settings=(), directory=folder, binaries=self.binaries, token_file=folder / "token",
+            agent_port=0, max_nodes=len(self.names), networks=(), settings=self.settings, directory=folder, binaries=self.binaries, token_file=folder / "token",
             template=None, user=self._user)
         for directory in (folder, configuration.socket_directory, configuration.log_directory):
             directory.mkdir(mode=0o700)
@@ -140,7 +143,15 @@ class NativeMesh(Cluster):
             self.query(node, FUNCTIONS.format(node=index, older=TRIGGERS[self._triggers][1]))
         for table in self._tables:
             self._make_table(node, index, table)
+        self.publish(node)
+
+    def publish(self, node: str) -> None:
+        """Offer the tables of a node."""
         self.query(node, sql.SQL("CREATE PUBLICATION mesh FOR TABLE {}").format(sql.SQL(", ").join(sql.Identifier(table["name"]) for table in self._tables)))
+
+    def subscribe(self, source: str, target: str) -> None:
+        """Make a link."""
+        subscribe(self, source, target)
 
     def _make_table(self, node: str, index: int, table: dict) -> None:
         self.query(node, create(table))
@@ -161,13 +172,16 @@ class NativeMesh(Cluster):
                               stderr=subprocess.DEVNULL, cwd="/", **as_user).returncode
 
 
-def subscribe_all(cluster: Cluster) -> None:
+def subscribe_all(cluster: Cluster, subscribe: Callable[[str, str], None]) -> None:
     """Make the link between each two nodes, both ways."""
-    for target in cluster.names:
-        for source in cluster.names:
-            if source != target:
-                cluster.query(target, f"CREATE SUBSCRIPTION {link(source, target)} CONNECTION '{cluster.dsn(source)}' PUBLICATION mesh"
-                                      " WITH (origin = none, copy_data = false)")
+    for source, target in itertools.permutations(cluster.names, 2):
+        subscribe(source, target)
+
+
+def subscribe(cluster: Cluster, source: str, target: str) -> None:
+    """Make one link of a native mesh."""
+    cluster.query(target, f"CREATE SUBSCRIPTION {link(source, target)} CONNECTION '{cluster.dsn(source)}' PUBLICATION mesh"
+                          " WITH (origin = none, copy_data = false)")
 
 
 def link(source: str, target: str) -> str:

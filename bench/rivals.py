@@ -1,8 +1,8 @@
-"""The same chaos against others: ``python3 -m bench.rivals [--seed N] [--seconds S] [--faults LIST] [--workloads LIST] [--deadline S]``.
+"""The same chaos against others: ``python3 -m bench.rivals [--seed N] [--seconds S] [--faults LIST] [--workloads LIST] [--pglogical] [--deadline S]``.
 
 One after another, each with the same seed: a native mesh without triggers, one with the usual timestamp triggers, one with these triggers enabled for
-replicas (bench/mesh.py), and pgunison. Writers on three nodes, and faults; then all is healed, and the nodes have until the deadline to catch up. What
-the users' columns hold then is compared; the columns of a version are left out.
+replicas (bench/mesh.py), pglogical where it is asked for (bench/pglogical.py), and pgunison. Writers on three nodes, and faults; then all is healed, and
+the nodes have until the deadline to catch up. What the users' columns hold then is compared; the columns of a version are left out.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.conditions import conditions
 from bench.mesh import NativeMesh
+from bench.pglogical import PglogicalMesh, programs
 from bench.pgunison import PROJECT, use
 from bench.rival import Rival
 from chaos.checker import read
@@ -79,8 +80,11 @@ DESIGNS: dict[str, Design] = {
     "native mesh": native(None),
     "native mesh, timestamp triggers": native("published"),
     "native mesh, timestamp triggers enabled for replicas": native("replica"),
+    "pglogical": lambda directory, tables: Rival(PglogicalMesh(NODES, directory, tables)),
     "pgunison": pgunison,
 }
+# its subscriptions are no subscriptions of PostgreSQL's
+NOT_OF_PGLOGICAL = ("pause", "kill-worker")
 
 
 def measure(name: str, options: Options, kinds: list[type[Workload]], deadline_s: float, directory: Path) -> Outcome:
@@ -96,7 +100,7 @@ def measure(name: str, options: Options, kinds: list[type[Workload]], deadline_s
         if behind:
             time.sleep(ERRORS_S)
         after = error_counts(target)
-        looping = tuple(link for link in behind if after[target.link(*link)] > before[target.link(*link)])
+        looping = tuple(link for link in behind if after.get(target.link(*link), 0) > before.get(target.link(*link), 0))
         everywhere(target, target.sweep)
         held = {table["name"]: read(target, table["name"]) for table in tables}
     counts = {table: count_differing(rows) for table, rows in held.items()}
@@ -156,6 +160,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=int, default=15)
     arguments.add_argument("--faults", default=",".join(PLAIN), help=f"with commas, of {', '.join((*PLAIN, 'clock'))}; or none")
     arguments.add_argument("--workloads", default="hot,reborn,append", help=f"with commas, of {', '.join(names)}")
+    arguments.add_argument("--pglogical", action="store_true", help=f"shake pglogical, too, without {' and '.join(NOT_OF_PGLOGICAL)}")
     arguments.add_argument("--deadline", type=float, default=30.0, help="seconds to catch up after all is healed")
     given = arguments.parse_args()
     try:
@@ -166,6 +171,11 @@ def main() -> None:
         arguments.error(f"a plain server has nothing for {', '.join(unfit)}")
     if unknown := [name for name in given.workloads.split(",") if name not in names]:
         arguments.error(f"no workload is named {unknown[0]}")
+    if given.pglogical:
+        if programs() is None:
+            arguments.error("no PostgreSQL here has pglogical (Debian 12: apt-get install postgresql-15-pglogical)")
+        faults = tuple(name for name in faults if name not in NOT_OF_PGLOGICAL)
+    designs = [name for name in DESIGNS if name != "pglogical" or given.pglogical]
     options = Options(seed=given.seed, seconds=given.seconds, nodes=NODES, faults=faults)
     # leave nothing behind when we are told to end, either
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -174,7 +184,7 @@ def main() -> None:
         use(directory)
         print(f"{conditions(find(directory, server_user()))}\n{options}; workloads: {given.workloads}; {given.deadline:.0f} s to catch up\n", flush=True)
         kinds = [names[name] for name in given.workloads.split(",")]
-        print(table([measure(design, options, kinds, given.deadline, directory) for design in DESIGNS]))
+        print(table([measure(design, options, kinds, given.deadline, directory) for design in designs]))
 
 
 if __name__ == "__main__":
