@@ -15,6 +15,8 @@ from host.errors import OrchestratorError
 
 CALL_TIMEOUT_S = 900.0
 FAILED_STARTS = 3
+# so long may an agent take to find that its port is taken
+AGENT_START_S = 15.0
 
 
 class AgentUnreachable(OrchestratorError):
@@ -78,7 +80,7 @@ class Agents:
 
         OrchestratorError with what was last seen when it takes longer, or when the agent has tried in vain several times.
         """
-        deadline, failures, before = time.monotonic() + timeout_s, 0, None
+        began, failures, before = time.monotonic(), 0, None
         while True:
             try:
                 health = self._health(node)
@@ -90,7 +92,16 @@ class Agents:
             except AgentUnreachable as error:
                 alive(node)
                 last = error.detail
-            if failures >= FAILED_STARTS and failures > (before or 0) or time.monotonic() > deadline:
+            except OrchestratorError as error:
+                # Somebody else has the port, for which our agent ends. Only then can whoever mends it call again.
+                try:
+                    alive(node)
+                except OrchestratorError:
+                    raise error from None
+                if time.monotonic() > began + AGENT_START_S:
+                    raise
+                last = error.message
+            if failures >= FAILED_STARTS and failures > (before or 0) or time.monotonic() > began + timeout_s:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not start", last, f"python3 orchestrator.py logs {node.name}")
             time.sleep(0.05)
 

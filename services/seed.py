@@ -45,10 +45,7 @@ def seed(connection, open_peer: Callable[[], AbstractContextManager], subscripti
 
 def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], subscription: str) -> int:
     rows = 0
-    # a large table takes its time, and so may a worker that holds a row
-    # What is copied says nothing of what its writer had seen, so it makes no conflict; the stream does, on one of the two nodes at least.
-    cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
-                   " SET LOCAL unison.seeding = on; SELECT set_config('unison.careful', pg_current_xact_id()::text, true)")
+    begin_merging(cursor)
     with open_peer() as peer:
         peer.set_session(isolation_level="REPEATABLE READ", readonly=True)
         for schema, name in unseeded(cursor, subscription):
@@ -66,6 +63,15 @@ def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], 
     cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
     connection.commit()
     return rows
+
+
+def begin_merging(cursor) -> None:
+    """Let what this transaction inserts be merged as what a peer holds."""
+    # a large table takes its time, and so may a worker that holds a row
+    # What is copied says nothing of what its writer had seen, so it makes no conflict; the stream does, on one of the two nodes at least.
+    # It takes no short cut: the stream may bring the same row at the same time.
+    cursor.execute("SET LOCAL session_replication_role = replica; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;"
+                   " SET LOCAL unison.seeding = on; SELECT set_config('unison.careful', pg_current_xact_id()::text, true)")
 
 
 def unseeded(cursor, subscription: str) -> list[tuple[str, str]]:

@@ -83,7 +83,9 @@ class ProcessRuntime:
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the agent's last words when it has ended."""
-        # an agent that was started just now takes a moment to take its lock
+        if node.name in self._started and self._started[node.name].poll() is None:
+            # perhaps it has not taken its lock yet
+            return
         errors = self._folder(node) / "agent.err"
         if self.state(node) != "running" and errors.exists() and errors.stat().st_size:
             raise OrchestratorError(f"the agent of {node.name} ended", errors.read_text(errors="replace").strip().splitlines()[-1],

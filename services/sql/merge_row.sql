@@ -22,22 +22,13 @@ BEGIN
     IF nullif(current_setting('unison.careful', true), '') IS NULL THEN
         PERFORM set_config('unison.careful', pg_current_xact_id()::text, false);
     END IF;
-    -- Such a key has met nobody else's INSERT, either, when nothing is known of it.
-    IF {own_key} THEN
-        IF NOT EXISTS (SELECT FROM {table} AS t WHERE ({t_key}) = ({new_key}))
-           AND NOT EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({new_key})) THEN
-            RETURN NEW;
-        END IF;
-    ELSE
-        -- for any other key two workers may insert at once, and only this ends that without an error
-        INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
-        SELECT {new_columns} WHERE NOT EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({new_key}))
-        ON CONFLICT ({key}) DO NOTHING;
-        IF FOUND THEN
-            RETURN NULL;
-        END IF;
+    -- two workers, or one and a seed, may insert at once, and only this ends that without an error
+    INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+    SELECT {new_columns} WHERE NOT EXISTS (SELECT FROM {tombstone} AS d WHERE ({d_key}) = ({new_key}))
+    ON CONFLICT ({key}) DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM {settle}(NEW, NULL, NULL);
     END IF;
-    PERFORM {settle}(NEW, NULL, NULL);
     RETURN NULL;
 END
 $body$;

@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from esb_config.call import execute
 from esb_config.document import document
-from services.seed import copy
+from services.seed import begin_merging, copy
 from services.server import Server, options
 from services.statements import joined
 from tests.convergence.messages import KINDS, Message, Sender, version
@@ -182,8 +182,15 @@ class Database:
     def copy_from(self, other: "Database") -> None:
         """Merge another node's rows and tombstones, with the service's own copy."""
         with self._applier.cursor() as cursor:
-            for kind in ("tombstone", "row"):
-                copy(other._applier, cursor, sql.Identifier(*self._table(kind)), self.columns[kind])
+            cursor.execute("BEGIN")
+            try:
+                begin_merging(cursor)
+                for kind in ("tombstone", "row"):
+                    copy(other._applier, cursor, sql.Identifier(*self._table(kind)), self.columns[kind])
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
 
     def _take_short_cuts(self, cursor) -> None:
         """Let no transaction be the session's first one, which is careful (services/sql/merge_row.sql)."""
