@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from services.seed import begin_merging
 from services.sequence import node_range
 from tests.convergence.comparison import (
     MARKS,
     all_links,
     arrived,
     assert_same,
+    blocked,
     error_counts,
     everywhere,
     names,
@@ -157,6 +159,23 @@ def test_a_copy_makes_its_keys_known(cluster, key):
     cluster.up()
     assert known(cluster, key)["node3"]
     assert_same(cluster, "series")
+
+
+def test_a_copy_and_the_stream_bring_one_row_at_once(cluster, key):
+    """The copy waits for the stream's transaction, whose row it cannot see yet, and goes on."""
+    row = "INSERT INTO series (id, value, modified_ts, modified_node) VALUES (%s, 'brought twice', now() - interval '1 hour', 1)"
+    with (cluster.superuser("node3") as stream, stream.cursor() as worker, cluster.superuser("node3") as copy, copy.cursor() as seed,
+          ThreadPoolExecutor(1) as pool):
+        worker.execute("SET session_replication_role = replica; SET unison.careful = 'never'")
+        worker.execute(row, [key])
+        assert not known(cluster, key)["node3"]
+        begin_merging(seed)
+        copied = pool.submit(seed.execute, row, [key])
+        blocked(cluster, "node3", copy.info.backend_pid)
+        stream.commit()
+        copied.result()
+    settle(cluster)
+    assert everywhere(cluster, lambda node: rows(cluster, node, key)) == dict.fromkeys(names(cluster), [("brought twice", 1)])
 
 
 def test_lastval_is_the_clients_own(cluster, key):
