@@ -60,31 +60,36 @@ class Shape:
                   for alias in ("t", "n", "o", "new")}
         names |= {f"{alias}_columns": joined(stored, alias) for alias in ("n", "new", "incoming")}
         names |= {f"{alias}_updatable": joined(updatable, alias) for alias in ("new", "incoming")}
+        names["round"] = sql.SQL("coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'::pg_catalog.regclass), 0)")
         # a function's SET costs more; see merge_row.sql
         names["indexed"] = sql.SQL("(current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL)")
-        names |= self._key_parts()
+        names |= self._key_parts(node_index)
         # a table whose key is drawn from a sequence has a part of its own for it
         files = {"outlive": "outlive_drawn"} if self.own_sequence_key else {}
         return {"names": names, "functions": {part: beside(part) for part in (*CALLED, *INSTALLED)}, "files": files}
 
-    def _key_parts(self) -> dict[str, sql.Composable]:
-        """Give the conditions of know.sql: is the key its writer's own, is it fresh, let it be known. Where no sequence draws it, no key is ever fresh."""
+    def _key_parts(self, node_index: int) -> dict[str, sql.Composable]:
+        """Give the conditions of know.sql: is the key fresh, drawn here or sent by the node that drew it; let it be known. Where no sequence draws keys, none
+        is ever fresh."""
         aliases = ("new", "o", "n", "t", "d", "incoming")
         if not self.own_sequence_key:
-            return {"own_key": sql.SQL("false"), "new_fresh": sql.SQL("false")} | {f"{alias}_known": sql.SQL("true") for alias in aliases}
+            return {"sent_fresh": sql.SQL("false")} | {f"{alias}_known": sql.SQL("true") for alias in aliases}
         known = self.companion("known")
         # read when the part is made, as a text would be at each use
         name = sql.SQL("{}::pg_catalog.regclass").format(sql.Literal('unison."{}"'.format(known.replace('"', '""'))))
-        key = sql.Identifier(self.key[0])
+        key, bits, mask = sql.Identifier(self.key[0]), sql.Literal(RANGE.bit_length() - 1), sql.Literal(RANGE - 1)
+        # the last key of a range has place 0, like that before its first, and is never fresh: so these can be short
         parts = {"known": sql.Identifier("unison", known), "known_text": name,
-                 "new_fresh": sql.SQL("(NEW.{} & {}) > pg_catalog.pg_sequence_last_value({})").format(key, sql.Literal(RANGE - 1), name),
-                 "own_key": sql.SQL("NEW.{key} > 0 AND (NEW.{key} - 1) / {range} = NEW.modified_node").format(key=key, range=sql.Literal(RANGE))}
+                 "drawn_fresh": sql.SQL("NEW.{key} > pg_catalog.pg_sequence_last_value({name}) + {start} AND NEW.{key} < {end}").format(
+                     key=key, start=sql.Literal(RANGE * node_index), name=name, end=sql.Literal(RANGE * (node_index + 1))),
+                 "sent_fresh": sql.SQL("(NEW.{key} >> {bits}) = NEW.modified_node AND (NEW.{key} & {mask}) > pg_catalog.pg_sequence_last_value({name})").format(
+                     key=key, bits=bits, mask=mask, name=name)}
         for alias in aliases:
-            place = sql.SQL("({} & {})").format(sql.Identifier(alias, self.key[0]), sql.Literal(RANGE - 1))
-            parts |= {f"{alias}_place": place, f"{alias}_known": sql.SQL(
-                "({place} <= pg_catalog.pg_sequence_last_value({name}) OR unison.know({name}, {place}))").format(place=place, name=name)}
+            its = sql.Identifier(alias, self.key[0])
+            place, node = sql.SQL("({} & {})").format(its, mask), sql.SQL("({} >> {})").format(its, bits)
+            parts |= {f"{alias}_place": place, f"{alias}_node": node, f"{alias}_known": sql.SQL(
+                "({place} <= pg_catalog.pg_sequence_last_value({name}) OR unison.know({name}, {node}, {place}))").format(place=place, name=name, node=node)}
         return parts
-
 
     def _key_size(self) -> sql.Composable:
         return sql.SQL(" + ").join([sql.SQL("pg_catalog.pg_column_size({})").format(sql.Identifier(column)) for column in self.long_key] or [sql.SQL("0")])

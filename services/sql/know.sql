@@ -4,18 +4,23 @@
 -- The value only rises: before a tombstone is stored, and before a row is stored under a key that was not drawn where the row was written.
 -- So whoever sees a fresh key need not look for it (outlive_drawn.sql, merge_row.sql).
 
--- Let keys up to this place be known; always true. A thousand at once, so that this is rare.
+-- Let keys up to this place of their range be known; always true. A thousand at once, so that this is rare. A key of no node's range, such as -1, is never fresh.
 -- One at a time, or a lower value could be set after a higher one. The lock ends with the subtransaction, whose failure nothing in a sequence feels.
 -- (nextval would need no lock, but would change what a client's lastval() answers.)
-CREATE OR REPLACE FUNCTION unison.know(known regclass, place bigint) RETURNS boolean LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION unison.know(known regclass, node bigint, place bigint) RETURNS boolean LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-    PERFORM pg_advisory_xact_lock(known::oid::bigint);
-    IF pg_sequence_last_value(known) < place THEN
-        PERFORM setval(known, place | 1023);
+    IF node NOT BETWEEN 1 AND 32767 THEN
+        RETURN true;
     END IF;
-    RAISE SQLSTATE 'UN001';
-EXCEPTION WHEN SQLSTATE 'UN001' THEN
-    RETURN true;
+    BEGIN
+        PERFORM pg_advisory_xact_lock(known::oid::bigint);
+        IF pg_sequence_last_value(known) < place THEN
+            PERFORM setval(known, place | 1023);
+        END IF;
+        RAISE SQLSTATE 'UN001';
+    EXCEPTION WHEN SQLSTATE 'UN001' THEN
+        RETURN true;
+    END;
 END
 $body$;

@@ -1,7 +1,8 @@
 -- The sequence of know.sql for one table. Its triggers read it as whoever writes.
-CREATE SEQUENCE IF NOT EXISTS {known} MINVALUE -1 START -1;
+CREATE SEQUENCE IF NOT EXISTS {known} MINVALUE 0 START 0;
 GRANT SELECT ON SEQUENCE {known} TO PUBLIC;
 -- What is here already is known; nothing comes meanwhile.
 LOCK TABLE {table}, {tombstone} IN SHARE ROW EXCLUSIVE MODE;
-SELECT setval({known_text}, greatest(pg_sequence_last_value({known_text}),
-                                     (SELECT max({t_place}) FROM {table} AS t), (SELECT max({d_place}) FROM {tombstone} AS d), -1));
+SELECT setval({known_text}, greatest(pg_sequence_last_value({known_text}), 0,
+                                     (SELECT max({t_place}) FROM {table} AS t WHERE {t_node} BETWEEN 1 AND 32767),
+                                     (SELECT max({d_place}) FROM {tombstone} AS d WHERE {d_node} BETWEEN 1 AND 32767)));

@@ -1,5 +1,6 @@
 -- outlive.sql for a table whose key is drawn from a sequence: the same, a row at a time, and not at all for a fresh key (know.sql), which almost every
--- key is. The condition is evaluated when the row is in: behind every deletion of its key that the INSERT waited for.
+-- key is. The condition is evaluated when the row is in: behind every deletion of its key that the INSERT waited for. It is short, because every
+-- statement parses it anew.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $body$
 #variable_conflict use_column
@@ -21,4 +22,4 @@ END
 $body$;
 
 CREATE OR REPLACE TRIGGER zzz_unison_outlive AFTER INSERT ON {table}
-FOR EACH ROW WHEN (({own_key} AND {new_fresh}) IS NOT TRUE) EXECUTE FUNCTION {function}();
+FOR EACH ROW WHEN (({drawn_fresh}) IS NOT TRUE) EXECUTE FUNCTION {function}();

@@ -175,7 +175,7 @@ class Database:
         with self._applier.cursor() as cursor:
             cursor.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(tables)))
             # TRUNCATE without triggers: every key is fresh again
-            cursor.execute("SELECT setval(oid::regclass, -1) FROM pg_class WHERE relkind = 'S' AND relname ~ '_known$'")
+            cursor.execute("SELECT setval(oid::regclass, 0) FROM pg_class WHERE relkind = 'S' AND relname ~ '_known$'")
             assert cursor.rowcount == 1
         self._loaded = 0
 
@@ -193,7 +193,7 @@ class Database:
             cursor.execute("COMMIT")
 
     def _take_short_cuts(self, cursor) -> None:
-        """Let no transaction be the session's first one, which is careful (services/sql/merge_row.sql)."""
+        """Let no row be the session's first one, which takes no short cut (services/sql/merge_row.sql)."""
         cursor.execute("SET unison.careful = 'never'")
 
     def _connect(self):

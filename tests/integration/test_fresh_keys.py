@@ -37,7 +37,7 @@ def cluster(make_cluster):
 
 @pytest.fixture
 def key(cluster) -> int:
-    """A key of node1's range that is fresh on every node, whose apply workers have their first, careful transaction behind them."""
+    """A key of node1's range that is fresh on every node, whose apply workers have the first transaction behind them, in which they may take no short cut."""
     settle(cluster)
     key = node_range(1)[0] + next(places)
     assert known(cluster, key) == dict.fromkeys(names(cluster), False)
@@ -139,6 +139,22 @@ def test_a_key_that_is_used_again_before_its_deletion_arrives(cluster, key):
     settle(cluster)
     assert everywhere(cluster, lambda node: rows(cluster, node, key)) == dict.fromkeys(names(cluster), [("again", 1)])
     assert sum(error_counts(cluster).values()) - before == 1
+
+
+@pytest.mark.parametrize("at_the_end", [-2**63, -1, 0, node_range(1)[0] - 1, node_range(1)[1], node_range(3)[1], 2**63 - 1])
+def test_keys_at_the_ends_of_the_ranges(cluster, key, at_the_end):
+    """Those before the first range and behind the last one belong to nobody."""
+    insert(cluster, "node1", at_the_end, "first")
+    settle(cluster)
+    write(cluster, "node2", "DELETE FROM series WHERE id = %s", at_the_end)
+    settle(cluster)
+    insert(cluster, "node1", at_the_end, "again")
+    insert(cluster, "node3", key, "of another's range")
+    settle(cluster)
+    assert everywhere(cluster, lambda node: rows(cluster, node, at_the_end)) == dict.fromkeys(names(cluster), [("again", 1)])
+    assert_same(cluster, "series")
+    key = node_range(1)[0] + next(places)
+    assert known(cluster, key) == dict.fromkeys(names(cluster), False), "a key of no range takes the short way from all others"
 
 
 def test_two_nodes_take_one_fresh_key(cluster, key):
