@@ -1,5 +1,6 @@
 """A cluster under measurement: what a workload may ask of pgunison's nodes and of its rival's alike."""
 
+import collections
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from host.barrier import lsn
 
 DEADLINE_S = 300.0
 POLL_S = 0.005
+# what stands in the title of a process; these live as long as the server, so nothing of them is among the postmaster's children that ended
+TITLES = {"apply workers": "logical replication", "walsenders": ": walsender "}
+REST = "sessions and all else"
 
 
 class Cluster:
@@ -68,9 +72,9 @@ class Cluster:
         """Return how many bytes of WAL the node has ever written."""
         return lsn(self.query(node, "SELECT pg_current_wal_insert_lsn()::text", superuser=True)[0][0])
 
-    def cpu_s(self) -> float:
-        """Return the processor time that every process of every node has taken; it says the price also where other work shares the processors."""
-        return sum(cpu_s(self.query(node, "SHOW data_directory", superuser=True)[0][0]) for node in self.names)
+    def cpu_s(self) -> collections.Counter[str]:
+        """Return the processor time that the processes of every node have taken, by kind; it says the price also where other work shares the processors."""
+        return sum((cpu_s(self.query(node, "SHOW data_directory", superuser=True)[0][0]) for node in self.names), collections.Counter())
 
     def barrier(self, timeout_s: float = DEADLINE_S) -> None:
         """Wait until every node has applied all that was committed until now; TimeoutError with who is behind when it takes longer."""
@@ -95,16 +99,17 @@ class Cluster:
         return ", ".join(behind) or None
 
 
-def cpu_s(data_directory: str) -> float:
-    """Return the seconds that a server's processes have taken, those that have ended included."""
+def cpu_s(data_directory: str) -> collections.Counter[str]:
+    """Return the seconds that a server's processes have taken, those that have ended included, by kind: a key of TITLES, or REST."""
     postmaster = (Path(data_directory) / "postmaster.pid").read_text().splitlines()[0]
-    ticks = 0
+    ticks = collections.Counter()
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             # behind the name, which may hold anything: state, parent, ...; 14th to 17th are the times, one's own and those of children that ended
             fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            title = (directory / "cmdline").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if postmaster in (directory.name, fields[1]):
-            ticks += sum(map(int, fields[11:15]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+            ticks[next((kind for kind, words in TITLES.items() if words in title), REST)] += sum(map(int, fields[11:15]))
+    return collections.Counter({kind: count / os.sysconf("SC_CLK_TCK") for kind, count in ticks.items()})

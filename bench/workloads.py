@@ -7,7 +7,7 @@ import time
 import psycopg2.errors
 
 from bench.client import SCRIPTS, Keys, Load, percentile, run
-from bench.cluster import Cluster
+from bench.cluster import REST, TITLES, Cluster
 
 MANY = 200_000
 CLIENTS_A_NODE = 2
@@ -31,7 +31,8 @@ def single(cluster: Cluster, operations: tuple[str, ...] = tuple(SCRIPTS), secon
         require_rows(cluster, expected)
         figures |= {f"{operation}, transactions a second": load.transactions / load.seconds, f"{operation}, latency p50, ms": load.percentile_ms(50),
                     f"{operation}, latency p99, ms": load.percentile_ms(99), f"{operation}, sustainable transactions a second": load.transactions / elapsed,
-                    f"{operation}, processor time a transaction, all nodes, us": cpu_s / load.transactions * 1e6,
+                    f"{operation}, processor time a transaction, all nodes, us": cpu_s.total() / load.transactions * 1e6,
+                    **{f"{operation}, of it {kind}, us": cpu_s[kind] / load.transactions * 1e6 for kind in (REST, *TITLES)},
                     f"{operation}, WAL bytes a row, all nodes": written / load.transactions}
     return figures
 
@@ -46,7 +47,7 @@ def many(cluster: Cluster, deadline_s: float = 90.0) -> dict[str, float]:
         before = {each: cluster.position(each) for each in cluster.names}
         cpu_s = cluster.cpu_s()
         statement_s, visible_s = timed(cluster, node, statement, deadline_s)
-        cpu_s = cluster.cpu_s() - cpu_s
+        cpu_s = (cluster.cpu_s() - cpu_s).total()
         written = {each: cluster.position(each) - before[each] for each in cluster.names}
         ended = visible_s < float("inf")
         if ended:

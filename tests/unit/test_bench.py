@@ -2,14 +2,17 @@
 
 import ipaddress
 import json
+import os
+import subprocess
 
 import pytest
 
 from bench import ratios
 from bench.client import percentile, read
-from bench.cluster import Cluster, cpu_s
+from bench.cluster import REST, Cluster, cpu_s
 from bench.mesh import FUNCTIONS, TRIGGERS
 from bench.pgunison import configuration
+from chaos.waiting import wait_until
 from host.config import load
 
 
@@ -46,9 +49,18 @@ def test_a_percentile_is_a_value_that_was_measured(percent, value):
     assert percentile([1.0, 2.0, 3.0, 4.0], percent) == value
 
 
-def test_processor_time_is_that_of_the_server_and_its_children(tmp_path):
-    (tmp_path / "postmaster.pid").write_text("0\n")
-    assert cpu_s(str(tmp_path)) >= 0
+@pytest.mark.parametrize(("title", "kind"), [
+    ("postgres: x: walsender replicator 127.0.0.1(40000) START_REPLICATION", "walsenders"),
+    ("postgres: x: logical replication apply worker for subscription 16400", "apply workers"),
+    ("postgres: x: writer1 lb-test 127.0.0.1(40000) idle", REST)])
+def test_processor_time_is_that_of_the_servers_processes_by_kind(tmp_path, title, kind):
+    (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    before = cpu_s(str(tmp_path))
+    with subprocess.Popen([title, "-c", "while :; do :; done"], executable="/bin/bash") as process:
+        try:
+            wait_until(lambda: None if (cpu_s(str(tmp_path)) - before)[kind] > 0.05 else "it takes none", f"{kind} take processor time", 30.0)
+        finally:
+            process.kill()
 
 
 def test_the_configuration_is_the_default_one_with_an_id_a_subnet_and_nodes(tmp_path):
