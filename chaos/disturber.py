@@ -11,7 +11,7 @@ from psycopg2 import sql
 from chaos.comparison import everywhere
 from chaos.processes import Freezer
 from chaos.schedule import Event
-from chaos.target import Target, all_links
+from chaos.target import Target
 from chaos.waiting import Late, wait_until
 from host.errors import OrchestratorError
 
@@ -107,6 +107,5 @@ class Disturber:
         return None
 
     def _enable(self, node: str) -> None:
-        for source, to in all_links(self._target):
-            if to == node:
-                self._target.query(node, sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(self._target.link(source, to))))
+        for name, in self._target.query(node, "SELECT subname FROM pg_subscription WHERE NOT subenabled"):
+            self._target.query(node, sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
