@@ -204,6 +204,16 @@ def test_lastval_is_the_clients_own(cluster, key):
         assert cursor.fetchone() == (drawn,)
 
 
+def test_a_users_advisory_lock_is_in_nobodys_way(cluster, key):
+    """Not even one whose number is that of the sequence."""
+    insert(cluster, "node1", key, "doomed")
+    with cluster.connect("node1", role="writer", autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(oid::bigint) FROM pg_class WHERE relkind = 'S' AND relname ~ '^series_.*_known$'")
+        with cluster.connect("node1", role="writer", autocommit=True) as other, other.cursor() as deleter:
+            deleter.execute("SET statement_timeout = '10s'; DELETE FROM series WHERE id = %s", [key])
+    assert known(cluster, key)["node1"]
+
+
 def test_sessions_that_make_keys_known_at_once_lower_nothing(cluster, key):
     """Each tries to set another value; what stands at the end is not below the highest."""
     ends = [key + STEP * n for n in range(8)]
