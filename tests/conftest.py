@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,11 @@ DEFAULT = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
 if "PGUNISON_IMAGE" in os.environ:
     DEFAULT["system"]["config"]["container"] = {"image": os.environ["PGUNISON_IMAGE"]}
 NOT_RUN = pytest.StashKey[str]()
+
+
+def pytest_configure() -> None:
+    """Let what we start be interruptible: a shell that runs us in the background ignores SIGINT, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.cache
