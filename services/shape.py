@@ -60,7 +60,6 @@ class Shape:
                   for alias in ("t", "n", "o", "new")}
         names |= {f"{alias}_columns": joined(stored, alias) for alias in ("n", "new", "incoming")}
         names |= {f"{alias}_updatable": joined(updatable, alias) for alias in ("new", "incoming")}
-        names["round"] = sql.SQL("coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'::pg_catalog.regclass), 0)")
         # a function's SET costs more; see merge_row.sql
         names["indexed"] = sql.SQL("(current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL)")
         names |= self._key_parts(node_index)

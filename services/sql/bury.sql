@@ -9,8 +9,8 @@ DECLARE
 BEGIN
     -- OFFSET 0 and enable_seqscan keep the planner to one look into the index for each row: the plan is kept for the session, whatever it was
     -- made for
-    INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node, unison_arrived)
-    SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node}, o.modified_ts, o.modified_node, {round}
+    INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
+    SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node}, o.modified_ts, o.modified_node
     FROM old_rows AS o
     WHERE {o_known}
       AND CASE WHEN EXISTS (SELECT FROM {table} AS t WHERE ({t_key}) = ({o_key}) OFFSET 0)

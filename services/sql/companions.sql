@@ -11,12 +11,12 @@ ALTER TABLE {image} SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_t
 
 -- Tombstones: every deletion of every key that is still remembered. A key may have several: only the newest counts, and a
 -- writer never has to touch an older one. That makes each deletion one plain INSERT, which is its message to the peers.
--- unison_arrived is the number of the node's latest round of maintenance when the tombstone was stored here; it is not sent. No default, because an
--- apply worker would parse and plan it for each row.
+-- unison_arrived is the number of the node's latest round of maintenance when the tombstone was stored here; it is not sent.
 CREATE TABLE IF NOT EXISTS {tombstone} AS SELECT {key}, modified_ts, modified_node FROM {table} WITH NO DATA;
 ALTER TABLE {tombstone} ADD COLUMN IF NOT EXISTS unison_replaced_ts timestamptz,
                         ADD COLUMN IF NOT EXISTS unison_replaced_node smallint,
-                        ADD COLUMN IF NOT EXISTS unison_arrived bigint NOT NULL;
+                        ADD COLUMN IF NOT EXISTS unison_arrived bigint NOT NULL
+                            DEFAULT coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'), 0);
 CREATE UNIQUE INDEX IF NOT EXISTS {tombstone_index} ON {tombstone} ({key}, modified_ts, modified_node);
 -- The sweep asks only for what arrived lately; the table is written in that order, so the cheapest index there is serves it.
 CREATE INDEX IF NOT EXISTS {tombstone_arrival} ON {tombstone} USING brin (unison_arrived) WITH (pages_per_range = 8);

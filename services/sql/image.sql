@@ -14,8 +14,8 @@ BEGIN
     -- keys are unique before and after: a partner for each row means that each row kept its key
     WHERE o.modified_ts IS NOT NULL OR set_config('unison.moved', 'yes', true) IS NULL;
     IF current_setting('unison.moved') = 'yes' THEN
-        INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node, unison_arrived)
-        SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node}, o.modified_ts, o.modified_node, {round}
+        INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
+        SELECT {o_key}, greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), {node}, o.modified_ts, o.modified_node
         FROM old_rows AS o WHERE {o_known};
         -- a row under a new key that was deleted after this snapshot was taken: see outlive.sql
         IF current_setting('transaction_isolation') <> 'read committed'

@@ -9,7 +9,6 @@ DECLARE
     here {table};
     ended boolean;
 BEGIN
-    NEW.unison_arrived := {round};
     -- mostly the version that was deleted is here
     DELETE FROM {table} AS t
     WHERE ({t_key}) = ({new_key}) AND t.modified_ts = NEW.unison_replaced_ts AND t.modified_node = NEW.unison_replaced_node;

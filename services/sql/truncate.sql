@@ -10,8 +10,8 @@ BEGIN
         USING ERRCODE = 'feature_not_supported', DETAIL = 'Rows that this transaction does not see would stay on the other nodes.',
               HINT = 'Use READ COMMITTED, or DELETE.';
     END IF;
-    INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node, unison_arrived)
-    SELECT {t_key}, greatest(clock_timestamp(), t.modified_ts + '1 microsecond'::interval), {node}, t.modified_ts, t.modified_node, {round}
+    INSERT INTO {tombstone} ({key}, modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
+    SELECT {t_key}, greatest(clock_timestamp(), t.modified_ts + '1 microsecond'::interval), {node}, t.modified_ts, t.modified_node
     FROM {table} AS t WHERE {t_known};
     RETURN NULL;
 END
