@@ -22,7 +22,7 @@ class AgentConfiguration:
     runs as the agent does. ``template`` is a directory that the nodes of this machine share, to run initdb once for all.
     ``upkeep`` are properties for ``node.maintain``; ``max_nodes`` is how many nodes the cluster may have, ``networks`` (CIDR) where clients come from.
     ``tls`` is the directory of the node's certificates (:mod:`container.certificates`); None where nothing leaves the machine. ``console``: log to
-    stderr, too, which a container's engine keeps.
+    stderr, too, which a container's engine keeps. ``code`` is the digest of the sources that the agent was started from, for whoever made the node to look up.
     """
 
     cluster: str
@@ -43,6 +43,7 @@ class AgentConfiguration:
     upkeep: tuple[tuple[str, int], ...] = ()
     tls: Path | None = None
     console: bool = False
+    code: str | None = None
 
     @property
     def data(self) -> Path:

@@ -53,7 +53,7 @@ def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec)
                    for table in found["tables"])
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
                      roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
-                     current=not runtime.outdated(spec), upkeep=found.get("upkeep"), certificate_ends=ends)
+                     current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends)
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 

@@ -24,6 +24,13 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     if unseen:
         # what such a node holds is not known yet: bring it up, look again, then plan on
         return steps + [AwaitNode(node.name) for node in unseen]
+    # an agent of another version would install what that version brings; and what another version's database holds can be asked only afterwards
+    renewed = [step for node in desired.nodes for step in _renew(node, actual)]
+    if renewed:
+        return steps + renewed
+    outdated = [node for node in desired.nodes if actual.node(node.name).fault]
+    if outdated:
+        return steps + [PrepareNode(node.name, node.roles) for node in outdated]
     members = [node for node in desired.nodes if actual.node(node.name).serving]
     newcomers = [node for node in desired.nodes if not actual.node(node.name).serving]
     for node in members:
@@ -31,8 +38,6 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     steps += _link(members, desired, actual, steps)
     for node in members:
         steps += _open(node, actual.node(node.name))
-    for node in members:
-        steps += _renew(node, actual.node(node.name), [peer.name for peer in members if peer is not node])
     joined = list(members)
     for node in newcomers:
         found = actual.node(node.name)
@@ -99,10 +104,19 @@ def _open(node: NodeState, found: NodeState) -> Iterator[Step]:
             yield OpenTable(node.name, table)
 
 
-def _renew(node: NodeState, found: NodeState, peers: list[str]) -> Iterator[Step]:
-    """Make a node anew that is not of the current image; the next one waits until this one has what it missed."""
-    if not found.current:
-        yield ReplaceNode(node.name)
-        yield AwaitNode(node.name)
-        if peers:
-            yield AwaitLinks(node.name, tuple(peers))
+def _renew(node: NodeState, actual: ClusterState) -> Iterator[Step]:
+    """Make a node anew that is not of the current code or image; the next one waits until this one has what it missed.
+
+    A link that does not stream now is not waited for: it is mended when every node is of one version.
+    """
+    found = actual.node(node.name)
+    if found.process != "running" or found.current:
+        return
+    yield ReplaceNode(node.name)
+    yield AwaitNode(node.name)
+    # what its links do can be asked only of a database of its agent's version
+    yield PrepareNode(node.name, node.roles)
+    peers = tuple(peer.name for peer in actual.nodes if peer.name != node.name and found.serving and peer.serving
+                  and {actual.link(node.name, peer.name).state, actual.link(peer.name, node.name).state} <= {"streaming", "catching up"})
+    if peers:
+        yield AwaitLinks(node.name, peers)

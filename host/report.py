@@ -54,7 +54,7 @@ def table(site: Site, cluster: ClusterState, console: Console | None = None) -> 
     for line in ending(site, cluster, datetime.now(UTC)):
         console.print(line, markup=False)
     for node in cluster.nodes:
-        for problem in filter(None, [node.problem, *(f"{t}: {t.fault}" for t in node.tables if t.fault), _held(node)]):
+        for problem in filter(None, [node.problem, node.fault, *(f"{t}: {t.fault}" for t in node.tables if t.fault), _held(node)]):
             console.print(f"{node.name}: {problem}", markup=False)
 
 

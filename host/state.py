@@ -23,7 +23,8 @@ class TableState:
 class NodeState:
     """A node. ``process`` is absent (it was never made), stopped or running; ``problem`` says why a running node cannot be asked.
 
-    ``current`` is False when the node runs from another image, or with other limits, than it would if it were made now.
+    ``current`` is False when the node runs from another image, from other code, or with other limits, than it would if it were made now.
+    ``fault`` says why its database has to be prepared again, None when it need not: only then is anything known of its tables and links.
     ``upkeep`` is what the node remembers beside the rows, as ``node.describe`` answers it; None when it was not asked.
     ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none.
     """
@@ -37,6 +38,7 @@ class NodeState:
     roles: tuple[str, ...] = ()
     tables: tuple[TableState, ...] = ()
     current: bool = True
+    fault: str | None = None
     version: str = field(default="", compare=False)
     upkeep: dict | None = field(default=None, compare=False)
     certificate_ends: datetime | None = field(default=None, compare=False)
@@ -50,7 +52,7 @@ class NodeState:
             return "unavailable"
         if not self.serving:
             return "joining"
-        return "faulty" if any(table.fault for table in self.tables) else "ready"
+        return "faulty" if self.fault or any(table.fault for table in self.tables) else "ready"
 
     def table(self, schema: str, name: str) -> TableState | None:
         return next((table for table in self.tables if (table.schema, table.name) == (schema, name)), None)

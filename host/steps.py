@@ -64,7 +64,7 @@ class PrepareNode:
         site.call(self.node, "node.prepare", Role=site.roles())
 
     def after(self, cluster: ClusterState) -> ClusterState:
-        return cluster.with_node(replace(cluster.node(self.node), prepared=True, roles=self.roles))
+        return cluster.with_node(replace(cluster.node(self.node), prepared=True, roles=self.roles, fault=None))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from microesb import microesb
 from psycopg2 import sql
 
-from services import statements
+from services import installation, statements
 from services.errors import ServiceError
 from services.maintenance import Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
@@ -12,7 +12,8 @@ from services.role import GROUPS
 from services.server import change, connect
 from services.subscription import link_ends
 from services.table import installed_triggers, replicated_tables
-from services.trigger import INSTALLED, code_digest
+from services.texts import code_digest
+from services.trigger import INSTALLED
 
 
 class Node(microesb.ClassHandler):
@@ -40,11 +41,14 @@ class Node(microesb.ClassHandler):
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
-        data = {"prepared": False, "serving": False, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
+        data = {"prepared": False, "serving": False, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
         try:
             with connect(self.database) as connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)
-                if identity is not None:
+                if identity is not None and identity["fault"]:
+                    # what it holds can be asked when it is of this version
+                    data |= identity | {"prepared": True, "roles": describe_roles(cursor)}
+                elif identity is not None:
                     data |= identity | {"prepared": True, "roles": describe_roles(cursor), "tables": describe_tables(cursor),
                                         "subscriptions": describe_subscriptions(cursor), "senders": describe_senders(cursor),
                                         "upkeep": describe_upkeep(cursor)}
@@ -85,7 +89,8 @@ class Node(microesb.ClassHandler):
     def maintain(self) -> Result:
         """Sweep what arrived lately, trim messages that are in the WAL already, collect tombstones; the agent calls it again and again."""
         with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
-            if self._identity(cursor) is None:
+            identity = self._identity(cursor)
+            if identity is None or identity["fault"]:
                 return Result()
             done = maintain(cursor, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
             return Result(swept_sentence(done["swept"]), done)
@@ -100,30 +105,25 @@ class Node(microesb.ClassHandler):
         if asked != found:
             raise ServiceError("this is another node", "it is {1} with index {2} of cluster {0}".format(*found),
                                "the call is for {1} with index {2} of cluster {0}".format(*asked))
+        if identity["fault"]:
+            raise ServiceError(f"{self.name} is of another version", identity["fault"], "python3 orchestrator.py up")
         cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'unison'")
         return cursor.fetchone()[0]
 
     def _introduce(self, cursor, owner: str, result: Result) -> None:
-        known = self._identity(cursor) is not None
-        # a later version of the program may bring more tables: every statement of the file is repeatable
-        cursor.execute("SET LOCAL client_min_messages = warning")
-        cursor.execute(statements.render("schema", cursor, owner=sql.Identifier(owner)))
-        for name in ("guard", "know", "conflict", "beat"):
-            cursor.execute(statements.render(name, cursor))
-        if not known:
-            cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", [self.parent_object.id, self.name, self.index])
-            cursor.execute(statements.render("privileges", cursor, database=sql.Identifier(self.database)))
+        before = installation.recorded(cursor)
+        installation.install(cursor, owner, self.database, (self.parent_object.id, self.name, self.index))
+        if before is None:
             result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
+        elif installation.fault(before):
+            result.done.append("installed this version in place of another")
         self.require_prepared(cursor)
         ensure_publication(cursor, owner, result)
 
     def _identity(self, cursor) -> dict | None:
-        cursor.execute("SELECT to_regclass('unison.node') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return None
-        cursor.execute("SELECT cluster, name, index, serving FROM unison.node")
-        found = cursor.fetchone()
-        return dict(zip(("cluster", "name", "index", "serving"), found, strict=True)) if found else None
+        """Tell who the node is; ``fault`` says why it cannot be used before it is prepared again, or is null."""
+        found = installation.recorded(cursor)
+        return {name: found[name] for name in ("cluster", "name", "index", "serving")} | {"fault": installation.fault(found)} if found else None
 
 
 def swept_sentence(swept: int) -> list[str]:

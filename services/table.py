@@ -5,7 +5,7 @@ import json
 from microesb import microesb
 from psycopg2 import sql
 
-from services import shape, statements
+from services import installation, shape, statements
 from services.errors import ServiceError
 from services.fitness import require_fit
 from services.foreign_key import orphans
@@ -13,7 +13,8 @@ from services.result import Result
 from services.sequence import node_range, set_range
 from services.server import change, connect
 from services.shape import VERSION_COLUMNS, Shape
-from services.trigger import CALLED, INSTALLED, code_digest
+from services.texts import code_digest
+from services.trigger import CALLED, INSTALLED
 
 
 class Table(microesb.ClassHandler):
@@ -43,6 +44,7 @@ class Table(microesb.ClassHandler):
                 self._record(cursor, found)
             self._set_ranges(cursor, result)
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(superuser)))
+            installation.remove_leftovers(cursor)
         return result
 
     def open(self) -> Result:
@@ -185,6 +187,7 @@ class Table(microesb.ClassHandler):
         cursor.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {revive} FROM PUBLIC").format(**parts["functions"]))
         for trigger in self.Trigger:
             trigger.install(cursor, parts)
+        installation.remove_leftovers_of(cursor, found.companion(""))
         # the copy of a joining node reads rows and tombstones as the replicator
         cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_replicators").format(sql.Identifier(self.schema)))
         cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))

@@ -1,7 +1,5 @@
 """Trigger: one part of the merge on a table, its function and the trigger or triggers that call it."""
 
-import hashlib
-
 from microesb import microesb
 
 from services import statements
@@ -23,12 +21,6 @@ INSTALLED = {
 
 # Functions that the parts call, made before them.
 CALLED = ("revive", "settle")
-
-
-def code_digest() -> str:
-    """Name the version of the merge that this program carries: other text, other digest."""
-    texts = [statements.text(name) for name in ("companions", "known", "key_fits", "sweep", "outlive_drawn", *CALLED, *INSTALLED)]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 class Trigger(microesb.MultiClassHandler):

@@ -16,6 +16,7 @@ from host.config import Configuration, NodeSpec
 from host.credentials import Credentials
 from host.errors import OrchestratorError
 from host.runtime import binaries
+from host.runtime.image import own_code
 
 PROJECT = Path(__file__).resolve().parents[2]
 STOP_TIMEOUT_S = 90.0
@@ -78,8 +79,17 @@ class ProcessRuntime:
                 cwd=PROJECT, env=environment, start_new_session=True)
 
     def outdated(self, node: NodeSpec) -> bool:
-        """Tell whether the node has to be made anew to be as it should; a process never has."""
-        return False
+        """Tell whether the node's agent was started from other sources than ours: it would answer, and install, as those do."""
+        try:
+            return AgentConfiguration.load(self._folder(node) / "agent.json").code != own_code()
+        except (OSError, ValueError, KeyError, TypeError):
+            # another version writes it in another way
+            return True
+
+    def replace(self, node: NodeSpec) -> None:
+        """Start the node's agent, and with it its PostgreSQL, from our sources; the data stays."""
+        self.stop(node)
+        self.start(node)
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the agent's last words when it has ended."""
@@ -148,7 +158,8 @@ class ProcessRuntime:
             cluster=configuration.id, node=node.name, index=node.index, database=configuration.database, address=node.loopback,
             postgresql_port=configuration.postgresql_port, agent_port=configuration.agent_port, max_nodes=configuration.max_nodes,
             networks=("127.0.0.0/8",), settings=configuration.settings, upkeep=configuration.upkeep, directory=folder,
-            binaries=binaries.find(self._directory, user), token_file=self._credentials.token_file, template=self._directory / "template", user=user)
+            binaries=binaries.find(self._directory, user), token_file=self._credentials.token_file, template=self._directory / "template", user=user,
+            code=own_code())
         (folder / "agent.json").write_text(agent.dump() + "\n", encoding="utf-8")
 
 

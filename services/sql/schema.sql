@@ -14,6 +14,11 @@ CREATE TABLE IF NOT EXISTS unison.node (
     serving boolean NOT NULL DEFAULT false
 );
 
+-- Which version of all this is installed, see services/installation.py. Added here, so that older databases get these columns too.
+ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS digest text NOT NULL DEFAULT '',
+                        ADD COLUMN IF NOT EXISTS migration integer NOT NULL DEFAULT 0,
+                        ADD COLUMN IF NOT EXISTS functions text[] NOT NULL DEFAULT ARRAY[]::text[];
+
 -- The tables that are replicated. "description" is what the service call asked for; "signature" (guard.sql) is what the table consisted of when
 -- it was set up; "digest" is that of the installed functions and triggers: another digest means that they are of another version.
 CREATE TABLE IF NOT EXISTS unison.replicated_table (

@@ -11,7 +11,7 @@ from host.errors import OrchestratorError
 from host.execute import ROUNDS
 from host.plan import plan
 from host.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
-from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
+from host.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from tests.unit.world import MENDED_BY_WAITING, ROLES, World, absent, table, wanted
 
 ONE = table("table1")
@@ -327,6 +327,7 @@ def test_a_cluster_without_tables_comes_up():
 
 # --- any state ---
 
+OTHER = "its database was prepared by another version"
 TABLES = st.tuples(*[st.one_of(st.none(), st.builds(
     replace, st.just(each), published=st.booleans(), open=st.booleans(), fault=st.sampled_from([None, "triggers are missing"]))) for each in (ONE, TWO)])
 LINKS = st.sampled_from(["missing", "unseeded", "incomplete", "disabled", "slot lost", *MENDED_BY_WAITING])
@@ -342,7 +343,7 @@ def any_state(draw) -> ClusterState:
         nodes.append(NodeState(
             f"node{k}", k, process, draw(st.sampled_from([None, None, "PostgreSQL starts"])) if process == "running" else None, prepared,
             serving=prepared and draw(st.booleans()), roles=draw(st.sampled_from([ROLES, ROLES[1:], ()])) if prepared else (), tables=tables,
-            current=process != "running" or draw(st.booleans())))
+            current=process != "running" or draw(st.booleans()), fault=draw(st.sampled_from([None, None, OTHER])) if prepared else None))
     state = ClusterState("test", tuple(nodes), frozenset())
     for source in nodes:
         for target in nodes:
@@ -391,6 +392,28 @@ def test_outdated_nodes_are_made_anew_one_after_another(nodes):
     assert [step.node for step in steps if isinstance(step, ReplaceNode)] == [node.name for node in desired.nodes]
     for before, step in zip(steps, steps[1:], strict=False):
         assert not isinstance(step, ReplaceNode) or isinstance(before, AwaitLinks), "the one before has not caught up"
+
+
+@pytest.mark.parametrize("nodes", SIZES)
+def test_a_node_of_another_version_is_prepared_by_the_new_agent_before_anything_is_asked_of_it(nodes):
+    desired = wanted(nodes, ONE)
+    world = up(desired)
+    for name, node in world.nodes.items():
+        world.nodes[name] = replace(node, current=False, fault=OTHER)
+    steps = bring_up(world, desired)
+    assert_done(world, desired)
+    for node in desired.nodes:
+        first = [type(step) for step in steps if getattr(step, "node", None) == node.name][:3]
+        assert first == [ReplaceNode, AwaitNode, PrepareNode]
+
+
+def test_a_database_of_another_version_is_prepared_again_though_its_agent_is_ours():
+    desired = wanted(2, ONE)
+    world = up(desired)
+    world.nodes["node2"] = replace(world.nodes["node2"], fault=OTHER)
+    assert world.look().node("node2").state == "faulty"
+    assert bring_up(world, desired) == [PrepareNode("node2", ROLES)]
+    assert_done(world, desired)
 
 
 def test_a_new_link_is_not_expected_to_stream_at_once():

@@ -64,7 +64,7 @@ class World:
 
     def look(self, *, hidden: bool = True) -> ClusterState:
         """Return what the orchestrator sees; without ``hidden``, what is there, also on nodes that cannot be asked."""
-        nodes = [node if _answers(node) or not hidden
+        nodes = [(replace(node, tables=()) if node.fault and hidden else node) if _answers(node) or not hidden
                  else NodeState(node.name, node.index, node.process, node.problem, prepared=False, serving=False) for node in self.nodes.values()]
         links = frozenset(LinkState(*ends, self._link_state(*ends, hidden)) for ends in permutations(self.nodes, 2))
         return ClusterState(self.id, tuple(sorted(nodes, key=lambda node: node.index)), links)
@@ -73,7 +73,7 @@ class World:
         link, from_node, to_node = self.links.get((source, target)), self.nodes[source], self.nodes[target]
         if hidden and not _answers(to_node) and to_node.process != "absent":
             return "target down"
-        if link is None:
+        if link is None or hidden and to_node.fault:
             return "missing"
         if {str(t) for t in to_node.tables} - link.seeded:
             return "unseeded"
@@ -81,6 +81,8 @@ class World:
             return "incomplete"
         if not link.enabled:
             return "disabled"
+        if hidden and _answers(from_node) and from_node.fault:
+            return "slot lost"
         if link.health == "slot lost" and from_node.process == "absent":
             return "slot lost"
         return "source down" if hidden and not _answers(from_node) else link.health
@@ -108,7 +110,7 @@ class World:
             case AwaitNode(node):
                 self._change(node, problem=None)
             case PrepareNode(node, roles):
-                self._change(node, prepared=True, roles=roles)
+                self._change(node, prepared=True, roles=roles, fault=None)
             case SetUpTable(node, asked):
                 before = self._at(node).table(asked.schema, asked.name) or replace(asked, published=False, open=False)
                 self._put(node, replace(before, fault=None))
@@ -146,6 +148,8 @@ class World:
     def _at(self, name: str) -> NodeState:
         if not _answers(self.nodes[name]):
             raise Stuck(f"{name} cannot be asked")
+        if self.nodes[name].fault:
+            raise Stuck(f"{name} is of another version")
         return self.nodes[name]
 
     def _change(self, name: str, **changes) -> None:

@@ -1,0 +1,89 @@
+"""Installation: what stands once in a node's database, and how an older version of it becomes this one.
+
+``unison.node`` records which version was installed: ``digest`` (services/texts.py), ``migration``, the number of the last one, and
+``functions``, what it made. Everything happens in the caller's transaction: a database is of one version or of the other.
+"""
+
+from typing import Any
+
+from psycopg2 import sql
+
+from services import statements
+from services.texts import DATABASE, MIGRATIONS, code_digest, database_digest
+
+OTHER_VERSION = "its database was prepared by another version"
+
+
+def recorded(cursor: Any) -> dict[str, Any] | None:
+    """Return the row of ``unison.node``, whatever columns it has; None when this is no node."""
+    cursor.execute("SELECT to_regclass('unison.node') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return None
+    # an older version has other columns
+    cursor.execute("SELECT to_jsonb(n) FROM unison.node AS n")
+    found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def fault(node: dict[str, Any]) -> str | None:
+    """Say why this program cannot use the database whose :func:`recorded` row that is, None when it can."""
+    return None if node.get("digest") == database_digest() else OTHER_VERSION
+
+
+def install(cursor: Any, owner: str, database: str, identity: tuple[str, str, int]) -> None:
+    """Make what stands once in the database, or bring an older version of it to this one. Repeatable.
+
+    ``identity`` is cluster, name and index of the node.
+    """
+    before = recorded(cursor)
+    cursor.execute("SET LOCAL client_min_messages = warning")
+    unchanged = _unchanged_tables(cursor) if before else []
+    if before:
+        for number, name in enumerate(MIGRATIONS, 1):
+            if number > (before.get("migration") or 0):
+                cursor.execute(statements.render(name, cursor))
+    names = {"schema": {"owner": sql.Identifier(owner)}, "privileges": {"database": sql.Identifier(database)}}
+    for name in DATABASE:
+        cursor.execute(statements.render(name, cursor, **names.get(name, {})))
+    if not before:
+        cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", identity)
+    # a table that was as it was set up, by the old judgement, is so by the new one; one that was not, is not
+    for schema, table in unchanged:
+        cursor.execute("UPDATE unison.replicated_table SET signature = unison.signature(schema_name, table_name)"
+                       " WHERE (schema_name, table_name) = (%s, %s)", [schema, table])
+    cursor.execute("UPDATE unison.node SET digest = %s, migration = %s, functions = ARRAY(SELECT oid::regprocedure::text FROM pg_proc"
+                   " WHERE pronamespace = 'unison'::regnamespace AND xmin = pg_current_xact_id()::xid ORDER BY 1)", [database_digest(), len(MIGRATIONS)])
+    remove_leftovers(cursor)
+
+
+def remove_leftovers(cursor: Any) -> None:
+    """Drop what older versions made once in the database, unless the merge of a table is of an older version, too: that may call it yet."""
+    cursor.execute("SELECT EXISTS (SELECT FROM unison.replicated_table WHERE digest <> %s)", [code_digest()])
+    if not cursor.fetchone()[0]:
+        _drop(cursor, sql.SQL("p.oid::regprocedure::text <> ALL (ARRAY(SELECT unnest(functions) FROM unison.node)) AND NOT EXISTS ("
+                              "SELECT FROM unison.replicated_table AS r"
+                              " WHERE starts_with(p.proname, left(r.image_name, -length('image'))))"))
+
+
+def remove_leftovers_of(cursor: Any, prefix: str) -> None:
+    """Drop what older versions made for a table whose merge this transaction has installed; its functions' names begin with ``prefix``."""
+    _drop(cursor, sql.SQL("starts_with(p.proname, {}) AND p.xmin <> pg_current_xact_id()::xid").format(sql.Literal(prefix)))
+
+
+def _drop(cursor: Any, whose: sql.Composable) -> None:
+    cursor.execute(statements.render("leftovers", cursor, whose=whose))
+    for function, triggers in cursor.fetchall():
+        for statement in triggers:
+            cursor.execute(statement)
+        # both texts are the catalogue's own, with quoted names
+        cursor.execute(f"DROP ROUTINE {function}")
+
+
+def _unchanged_tables(cursor: Any) -> list[tuple[str, str]]:
+    """List the tables that are what they were when they were set up, as the version judges it that is installed."""
+    cursor.execute("SELECT to_jsonb(r) FROM unison.replicated_table AS r")
+    tables = [row[0] for row in cursor]
+    if any("signature" not in table for table in tables):
+        return [(table["schema_name"], table["table_name"]) for table in tables]
+    cursor.execute("SELECT schema_name, table_name FROM unison.replicated_table WHERE signature = unison.signature(schema_name, table_name)")
+    return cursor.fetchall()

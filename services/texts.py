@@ -1,0 +1,48 @@
+"""The SQL texts of ``sql/`` by when they are executed, and the versions of what is installed.
+
+What is installed has a version, a digest of the texts and of the Python that fills them in. Other text, other digest: then ``up`` installs
+it anew, first what stands once in the database, then what stands once a table. A new file belongs into one of these lists (tests/unit/test_texts.py).
+"""
+
+import hashlib
+import inspect
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+
+from services import shape, statements
+from services.trigger import CALLED, INSTALLED
+
+# Once a database, in this order, each repeatable (services/installation.py).
+DATABASE = ("schema", "guard", "know", "conflict", "beat", "privileges")
+# Once a table, each repeatable (services/table.py).
+TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED)
+# Each time they are needed; nothing of them stays.
+QUERY = ("collect", "foreign_keys", "leftovers", "round", "send_beat", "sweep", "trim_conflicts", "unfit_columns", "unowned_sequences", "upkeep")
+# Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.
+MIGRATIONS = ("migrations/0001_before_versions",)
+
+
+def database_digest() -> str:
+    """Name the version of what this program installs once a database."""
+    return _digest([*DATABASE, *MIGRATIONS], _database_sources())
+
+
+def code_digest() -> str:
+    """Name the version of what this program installs once a table: the merge."""
+    return _digest(TABLE, _table_sources())
+
+
+@cache
+def _database_sources() -> tuple[str, ...]:
+    """Read the Python that fills in the texts, and grants what no text does. By file: importing these here would be a circle."""
+    return tuple(resources.files("services").joinpath(name).read_text(encoding="utf-8") for name in ("installation.py", "publication.py", "role.py"))
+
+
+@cache
+def _table_sources() -> tuple[str, ...]:
+    return (inspect.getsource(shape.Shape),)
+
+
+def _digest(names: Iterable[str], sources: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join([*map(statements.text, names), *sources]).encode()).hexdigest()[:16]
