@@ -30,6 +30,11 @@ class Publication(microesb.ClassHandler):
         return result
 
     def _add(self, cursor, table: dict) -> None:
+        # an older version may have published some of it, or other columns
+        cursor.execute("SELECT format('%%I.%%I', schemaname, tablename) FROM pg_publication_tables WHERE pubname = %s AND (schemaname, tablename)"
+                       " IN ((%s, %s), ('unison', %s), ('unison', %s))", [NAME, table["schema"], table["name"], table["image"], table["tombstone"]])
+        for (published,) in cursor.fetchall():
+            cursor.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(sql.Identifier(NAME), sql.SQL(published)))
         found = shape.read(cursor, table["schema"], table["name"])
         # unison_arrived stays behind: a tombstone's arrival is each node's own
         cursor.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}, {}, {} ({})").format(
@@ -44,11 +49,17 @@ def ensure_publication(cursor, owner: str, result: Result) -> None:
         cursor.execute(sql.SQL("CREATE PUBLICATION {} FOR TABLE unison.beat WITH (publish = 'insert')").format(sql.Identifier(NAME)))
         cursor.execute(sql.SQL("ALTER PUBLICATION {} OWNER TO {}").format(sql.Identifier(NAME), sql.Identifier(owner)))
         result.done.append(f"created publication {NAME}")
+        return
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_publication_tables WHERE (pubname, schemaname, tablename) = (%s, 'unison', 'beat'))", [NAME])
+    if not cursor.fetchone()[0]:
+        cursor.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE unison.beat").format(sql.Identifier(NAME)))
+        result.done.append("published the beats")
 
 
 def published_tables(cursor) -> set[tuple[str, str]]:
-    """List the users' tables that the node publishes together with their images and tombstones."""
+    """List the users' tables that the node publishes together with their images and tombstones, those with the columns that peers take."""
     cursor.execute("SELECT r.schema_name, r.table_name FROM unison.replicated_table r JOIN pg_publication_tables p ON p.pubname = %s"
                    " AND (p.schemaname, p.tablename) IN ((r.schema_name, r.table_name), ('unison', r.image_name), ('unison', r.tombstone_name))"
-                   " GROUP BY 1, 2 HAVING count(*) = 3", [NAME])
+                   " AND (p.tablename <> r.tombstone_name OR (p.attnames::text[] @> (r.key_columns || %s) AND p.attnames::text[] <@ (r.key_columns || %s)))"
+                   " GROUP BY 1, 2 HAVING count(*) = 3", [NAME, *[list(TOMBSTONE_COLUMNS)] * 2])
     return set(cursor.fetchall())

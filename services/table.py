@@ -183,11 +183,11 @@ class Table(microesb.ClassHandler):
             cursor.execute(statements.render("known", cursor, **parts["names"]))
         for name in CALLED:
             cursor.execute(statements.render(name, cursor, function=parts["functions"][name], **parts["names"]))
-        # it writes as the owner: for the triggers only
-        cursor.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {revive} FROM PUBLIC").format(**parts["functions"]))
         for trigger in self.Trigger:
             trigger.install(cursor, parts)
         installation.remove_leftovers_of(cursor, found.companion(""))
+        # it writes as the owner: for the triggers only. Now that no older version's is left, the name is one function's.
+        cursor.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {revive} FROM PUBLIC").format(**parts["functions"]))
         # the copy of a joining node reads rows and tombstones as the replicator
         cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_replicators").format(sql.Identifier(self.schema)))
         cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))
