@@ -6,6 +6,7 @@ import psycopg2
 from psycopg2 import sql
 
 from chaos.comparison import differing, error_counts, everywhere, settle
+from chaos.history import History
 from chaos.target import Target
 from chaos.waiting import Late
 from chaos.workload import Finding, Rows, Workload
@@ -60,16 +61,15 @@ def different(table: str, rows: Rows, workload: Workload) -> Iterator[Finding]:
     """Find the keys of which the nodes hold different rows; the worst is the one with the most different rows."""
     found = differing({node: {key: tuple(row.items()) for key, row in held.items()} for node, held in rows.items()})
     if found:
-        texts = {key: _told(key, nodes, workload) for key, nodes in found.items()}
+        texts = {key: _told(key, nodes, workload.history_of(table)) for key, nodes in found.items()}
         worst = max(found, key=lambda key: len(set(found[key].values())))
         yield Finding(f"keys of {table} of which the nodes hold different rows", len(found), next(iter(texts.values())), texts[worst])
 
 
-def _told(key: str, nodes: dict[str, tuple | None], workload: Workload) -> str:
+def _told(key: str, nodes: dict[str, tuple | None], history: History | None) -> str:
     lines = [key]
     for node, row in nodes.items():
         lines.append(f"{node}: " + ("no row" if row is None else ", ".join(f"{column} {value}" for column, value in row if column != "id")))
-    history = getattr(workload, "history", None)
     if history:
         lines.append(f"acknowledged last: {history.told(key)}")
     return "\n      ".join(lines)

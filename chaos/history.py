@@ -12,13 +12,16 @@ REMEMBERED = 12
 
 @dataclass(frozen=True)
 class Effect:
-    """What an operation did to a key: ``version`` is the row's that it left, or the row's that it deleted; ``how`` is told to people."""
+    """What an operation did to a key: ``version`` is the row's that it left, or the row's that it deleted; ``how`` is told to people.
+    ``table`` is named where a workload has several.
+    """
 
     key: str
     version: Version
     value: str | None
     deleted: bool = False
     how: str = ""
+    table: str = ""
 
 
 class Life:

@@ -38,6 +38,8 @@ PLANTS = {
     "tie": "of two versions of one moment the one that arrived first stays",
     "image": "an UPDATE travels as PostgreSQL sends it, not as a whole row",
     "sweep": "nobody sweeps",
+    "cascade": "the key of a row that refers to itself is not buried when it changes",
+    "guard": "no DDL is refused",
 }
 
 

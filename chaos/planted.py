@@ -69,15 +69,31 @@ def races(target: Target, node: str) -> None:
         _trigger(target, node, LAST, f"AFTER INSERT ON {table['row']}", "PERFORM pg_sleep(0.1); RETURN NULL;")
 
 
-PLANTS: dict[str, Callable[[Target, str], None]] = {"stamp": stamp, "tombstone": tombstone, "tie": tie, "image": image, "sweep": sweep}
+def cascade(target: Target, node: str) -> None:
+    """Bury no key that a row leaves which refers to itself: its cascade changes it a second time, under the new key."""
+    for table in _tables(target, node, ("tree",)):
+        _trigger(target, node, FIRST, f"AFTER UPDATE ON {table['row']}",
+                 "IF OLD.parent = OLD.id AND NEW.id <> OLD.id THEN PERFORM set_config('chaos.left', OLD.id::text, true); END IF; RETURN NULL;")
+        _trigger(target, node, FIRST, f"BEFORE INSERT ON {table['tombstone']}",
+                 "IF NEW.id::text = current_setting('chaos.left', true) THEN RETURN NULL; END IF; RETURN NEW;")
 
 
-def _tables(target: Target, node: str) -> list[dict[str, str]]:
-    """List the tables with contested keys as SQL: the names of ``row``, ``image`` and ``tombstone``; the key of a row t and of NEW."""
-    rows = target.query(node, "SELECT format('%I.%I', schema_name, table_name), format('unison.%I', image_name), format('unison.%I', tombstone_name),"
-                              " (SELECT string_agg(format('t.%I', k), ', ') FROM unnest(key_columns) AS k),"
-                              " (SELECT string_agg(format('NEW.%I', k), ', ') FROM unnest(key_columns) AS k)"
-                              " FROM unison.replicated_table WHERE table_name IN ('hot', 'moving', 'large') ORDER BY 1")
+def guard(target: Target, node: str) -> None:
+    """Let every DDL pass."""
+    _execute(target, node, ["DO $$ DECLARE e name; BEGIN FOR e IN SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'unison%' LOOP"
+                            " EXECUTE format('ALTER EVENT TRIGGER %I DISABLE', e); END LOOP; END $$"])
+
+
+PLANTS: dict[str, Callable[[Target, str], None]] = {"stamp": stamp, "tombstone": tombstone, "tie": tie, "image": image, "sweep": sweep,
+                                                    "cascade": cascade, "guard": guard}
+
+
+def _tables(target: Target, node: str, names: tuple[str, ...] = ("hot", "moving", "large")) -> list[dict[str, str]]:
+    """List tables, mostly those with contested keys, as SQL: the names of ``row``, ``image`` and ``tombstone``; the key of a row t and of NEW."""
+    rows = target.query(node, "SELECT format('%%I.%%I', schema_name, table_name), format('unison.%%I', image_name), format('unison.%%I', tombstone_name),"
+                              " (SELECT string_agg(format('t.%%I', k), ', ') FROM unnest(key_columns) AS k),"
+                              " (SELECT string_agg(format('NEW.%%I', k), ', ') FROM unnest(key_columns) AS k)"
+                              " FROM unison.replicated_table WHERE table_name = ANY(%s) ORDER BY 1", [list(names)])
     return [dict(zip(("row", "image", "tombstone", "t_key", "new_key"), row, strict=True)) for row in rows]
 
 

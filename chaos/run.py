@@ -4,6 +4,8 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+import psycopg2
+
 from chaos import clock, disk, planted
 from chaos.checker import check
 from chaos.comparison import MARKS, everywhere, settle
@@ -38,7 +40,8 @@ def run(options: Options, document: dict, say: Say, kinds: Sequence[type[Workloa
     retention_s = tombstone_retention_s(options)
     say(f"each node forgets a tombstone after {retention_s} s, when every other has it")
     stage = Stage(document, options.nodes, [*(table for each in workloads for table in each.tables), MARKS], mounted="disk" in options.faults,
-                  runtime=options.runtime, upkeep={"tombstone_retention_s": retention_s})
+                  runtime=options.runtime, settings={name: value for each in workloads for name, value in each.settings.items()},
+                  upkeep={"tombstone_retention_s": retention_s})
     keep = False
     try:
         cluster = stage.make()
@@ -77,6 +80,7 @@ def shake(target: Target, options: Options, workloads: list[Workload], say: Say)
 def disturb(target: Target, options: Options, workloads: list[Workload], say: Say) -> Report:
     """Run all phases but the check: when it returns, nobody writes and nothing is broken any more."""
     report = Report(options)
+    everywhere(target, lambda node: define(target, node, workloads))
     if "clock" in options.faults or options.plant:
         everywhere(target, lambda node: clock.install(target, node))
     if options.plant:
@@ -98,12 +102,24 @@ def disturb(target: Target, options: Options, workloads: list[Workload], say: Sa
         say("liveness phase: every writer must get on")
         with _late(report, "writers that do not get on"):
             await_progress(workloads, target.names())
+    for workload in workloads:
+        try:
+            workload.conclude(target)
+        except psycopg2.Error as error:
+            report.findings += finding(f"{workload.name}: what was begun and left cannot be ended", [" ".join(str(error).split())])
     report.faults += disturber.done
     report.missed = disturber.missed
     report.operations = {workload.name: workload.counts() for workload in workloads}
     report.findings += finding("writers that hang", writers.hanging)
     report.findings += finding("errors that should not be met", [*writers.faults, *disturber.faults])
     return report
+
+
+def define(target: Target, node: str, workloads: list[Workload]) -> None:
+    """Make on a node, as its owner, what the workloads need beside their tables."""
+    with target.connect(node) as connection, connection.cursor() as cursor:
+        for statement in (statement for workload in workloads for statement in workload.definitions):
+            cursor.execute(statement)
 
 
 def await_progress(workloads: list[Workload], nodes: list[str]) -> None:

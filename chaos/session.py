@@ -35,14 +35,18 @@ class Session:
         return rows
 
     @contextlib.contextmanager
-    def transaction(self, level: str = "READ COMMITTED", *, commit: bool = True) -> Iterator[None]:
-        """Commit what is executed in the block, or roll it back without ``commit`` and after an exception."""
+    def transaction(self, level: str = "READ COMMITTED", *, commit: bool = True, prepare: str | None = None) -> Iterator[None]:
+        """Commit what is executed in the block, or roll it back without ``commit`` and after an exception.
+
+        With ``prepare`` it is left prepared under that name instead.
+        """
+        end = f"PREPARE TRANSACTION '{prepare}'" if prepare else "COMMIT" if commit else "ROLLBACK"
         self._in_transaction = True
         try:
             self.execute(f"BEGIN ISOLATION LEVEL {level}")
             yield
             self._in_transaction = not commit
-            self.execute("COMMIT" if commit else "ROLLBACK")
+            self.execute(end)
         except psycopg2.Error:
             if not self.lost and not self._in_doubt:
                 with contextlib.suppress(psycopg2.OperationalError, psycopg2.InterfaceError):
@@ -51,10 +55,13 @@ class Session:
         finally:
             self._in_transaction = False
 
-    def ending(self, error: psycopg2.Error) -> str | None:
-        """Tell how the operation that met this error ended, and close what cannot be used any more; None when such an error should not be met."""
+    def ending(self, error: psycopg2.Error, expected: tuple[str, ...] = ()) -> str | None:
+        """Tell how the operation that met this error ended, and close what cannot be used any more; None when such an error should not be met.
+
+        ``expected`` are beginnings of SQLSTATE that may be met beside EXPECTED.
+        """
         code = error.pgcode or ""
         if self.lost or code.startswith("57P") or not code and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             self._connection.close()
             return "unknown" if self._in_doubt else "failed"
-        return "failed" if code.startswith(EXPECTED) else None
+        return "failed" if code.startswith((*EXPECTED, *expected)) else None

@@ -18,12 +18,14 @@ SETTINGS = {"max_wal_size": "256MB"}
 
 class Stage:
     """A cluster after the configuration ``document``, but for its id, subnet, size and tables, and the keys of system.config that are given.
+    ``settings`` are PostgreSQL's that it needs.
 
     With ``mounted`` the last node's directory is a file system of its own. OrchestratorError when that cannot be.
     """
 
-    def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool, runtime: str = "process", **config: Any):
-        settings = SETTINGS | document["system"]["config"].get("postgresql", {})
+    def __init__(self, document: dict, nodes: int, tables: list[dict], *, mounted: bool, runtime: str = "process",
+                 settings: dict[str, str | int] | None = None, **config: Any):
+        settings = SETTINGS | (settings or {}) | document["system"]["config"].get("postgresql", {})
         written = own_configuration(document, "chaos", free_subnet(runtime), nodes, tables, postgresql=settings, **config)
         self.directory = cluster_directory(written["system"]["id"], runtime)
         self._mounted = mounted

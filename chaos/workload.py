@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chaos.history import History
 from chaos.session import Session
 from chaos.target import Target
 
@@ -43,10 +44,17 @@ class Operation:
 
 
 class Workload:
-    """``name`` is shown; ``tables`` are described as sysconfig.json does."""
+    """``name`` is shown; ``tables`` are described as sysconfig.json does. ``definitions`` are what the owner executes on every
+    node once they are there: foreign keys, triggers. ``settings`` are PostgreSQL's, for every node.
+    """
 
     name = ""
     tables: tuple[dict, ...] = ()
+    definitions: tuple[str, ...] = ()
+    settings: dict[str, str | int] = {}
+    # as a role of which kind its writers write, and which SQLSTATE they may meet beside those of chaos/session.py
+    role = "writer"
+    expected: tuple[str, ...] = ()
     # how many writers a node has, and how long each thinks between two operations, at the most
     writers = 1
     pause_s = 0.01
@@ -59,6 +67,9 @@ class Workload:
 
     def prepare(self, target: Target) -> None:
         """Write the first rows."""
+
+    def conclude(self, target: Target) -> None:
+        """End what was begun and left; nobody writes any more, and nothing is broken."""
 
     def operation(self, node: str, choice: random.Random) -> Operation:
         """Draw what a writer on a node does next."""
@@ -80,6 +91,10 @@ class Workload:
     def findings(self, rows: dict[str, Rows]) -> Iterator[Finding]:
         """Compare what the nodes hold in the end, by table, with what was acknowledged."""
         yield from finding(f"{self.name}: seen while writers wrote", self.broken)
+
+    def history_of(self, table: str) -> History | None:
+        """Return what was acknowledged for the keys of a table, where it is remembered by key."""
+        return None
 
     def counts(self) -> collections.Counter:
         """Count the operations by how they ended, on all nodes."""

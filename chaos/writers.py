@@ -24,7 +24,8 @@ class Writers:
         self._target = target
         self._workloads = workloads
         self._stop = threading.Event()
-        self._threads = [self._thread(f"{workload.name} on {node}", self._writer(node, workload, random.Random(f"{seed} {node} {workload.name} {n}")), node)
+        self._threads = [self._thread(f"{workload.name} on {node}", self._writer(node, workload, random.Random(f"{seed} {node} {workload.name} {n}")),
+                                      node, workload.role)
                          for node in target.names() for workload in workloads for n in range(workload.writers)]
         self._threads += [self._thread(f"observer of {node}", self._observer(node), node) for node in target.names()]
 
@@ -39,14 +40,14 @@ class Writers:
             thread.join(JOIN_TIMEOUT_S)
         self.hanging = [thread.name for thread in self._threads if thread.is_alive()]
 
-    def _thread(self, name: str, work: Callable[[Session], None], node: str) -> threading.Thread:
-        return threading.Thread(target=self._keep_on, args=(name, work, node), name=name, daemon=True)
+    def _thread(self, name: str, work: Callable[[Session], None], node: str, role: str = "writer") -> threading.Thread:
+        return threading.Thread(target=self._keep_on, args=(name, work, node, role), name=name, daemon=True)
 
-    def _keep_on(self, name: str, work: Callable[[Session], None], node: str) -> None:
+    def _keep_on(self, name: str, work: Callable[[Session], None], node: str, role: str) -> None:
         """Work in one connection after another."""
         while not self._stop.is_set():
             try:
-                with self._target.connect(node, "writer") as connection:
+                with self._target.connect(node, role) as connection:
                     work(Session(connection))
             except psycopg2.OperationalError:
                 # nobody lets us in
@@ -62,7 +63,7 @@ class Writers:
                 try:
                     operation.run(session)
                 except psycopg2.Error as error:
-                    ending = session.ending(error)
+                    ending = session.ending(error, workload.expected)
                     if ending is None:
                         raise RuntimeError(f"{operation} met {error.pgcode} {error}") from error
                 workload.ended(node, operation, ending)
@@ -75,7 +76,7 @@ class Writers:
                     try:
                         seen = list(workload.look(node, session))
                     except psycopg2.Error as error:
-                        if session.ending(error) is None:
+                        if session.ending(error, workload.expected) is None:
                             raise
                         break
                     with workload.lock:

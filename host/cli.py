@@ -105,7 +105,8 @@ def logs(call: commands.Call, node: str) -> None:
 @click.option("--seconds", type=click.IntRange(min=1), default=60, help="How long writers write under faults; 60 by default.")
 @click.option("--nodes", type=click.IntRange(min=2, max=16), default=3, help="How many nodes the cluster has; 3 by default.")
 @click.option("--faults", default="all", help="Names with commas, or all, or none, or all but some: -disk,-clock. A wrong name tells the right ones.")
-@click.option("--plant", type=click.Choice(["stamp", "tombstone", "tie", "image", "sweep"]), help="Turn a part of the merge off, to see that it is found.")
+@click.option("--plant", type=click.Choice(["stamp", "tombstone", "tie", "image", "sweep", "cascade", "guard"]),
+              help="Turn a part of the merge off, to see that it is found.")
 @click.option("--keep", is_flag=True, help="Leave the cluster running when something is found.")
 @click.pass_obj
 def chaos(call: commands.Call, **options: object) -> None:

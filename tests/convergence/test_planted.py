@@ -12,6 +12,8 @@ from chaos.options import PLANTS, Options
 from chaos.report import Report
 from chaos.run import run
 from chaos.workload import Window
+from chaos.workloads.administrator import Administrator
+from chaos.workloads.cascades import Cascades
 from chaos.workloads.contested import Statement
 from chaos.workloads.hot import Hot
 from chaos.workloads.large import Large
@@ -38,7 +40,7 @@ SEEDS = range(1, 6)
 SECONDS = 6
 FAULTS = {"stamp": ("pause", "clock"), "sweep": ()}
 # native replication stops for good at a changed key; hot keys show that rows differ
-WORKLOADS = {"image": (Hot, Large), "sweep": (Crowd,)}
+WORKLOADS = {"image": (Hot, Large), "sweep": (Crowd,), "cascade": (Cascades,), "guard": (Administrator,)}
 
 
 def shaken(plant: str, seed: int) -> Report:

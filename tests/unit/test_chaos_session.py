@@ -87,6 +87,24 @@ def test_what_should_not_be_met(code):
     assert ending(Connection("UPDATE", Coded(code), lost=False), transaction=False) is None
 
 
+def test_what_a_workload_may_meet_beside_that():
+    session = Session(Connection("UPDATE", Coded("23503"), lost=False))
+    with pytest.raises(psycopg2.Error) as met:
+        session.execute("UPDATE")
+    assert session.ending(met.value) is None
+    assert session.ending(met.value, ("23503",)) == "failed"
+
+
+@pytest.mark.parametrize(("at", "expected"), [("UPDATE", "failed"), ("PREPARE TRANSACTION 'name'", "unknown")])
+def test_a_transaction_that_is_prepared(at, expected):
+    connection = Connection(at, LOST, lost=True)
+    session = Session(connection)
+    with pytest.raises(psycopg2.Error) as met, session.transaction(prepare="name"):
+        session.execute("UPDATE")
+    assert session.ending(met.value) == expected
+    assert "COMMIT" not in connection.said
+
+
 def test_a_failed_statement_is_rolled_back():
     connection = Connection("UPDATE", Coded("40001"), lost=False)
     ending(connection, transaction=True)
