@@ -8,6 +8,7 @@ rows, whatever they refer to.
 
 import random
 
+from chaos.target import Target
 from chaos.workload import Window
 from chaos.workloads.contested import Contested, Statement
 
@@ -58,7 +59,7 @@ class Cascades(Contested):
         super().__init__(versions)
         self._rounds = Window(1, STEP_EVERY)
 
-    def prepare(self, target) -> None:
+    def prepare(self, target: Target) -> None:
         # what SET DEFAULT leads to; no statement touches it
         target.query(target.names()[0], "INSERT INTO depot (id, value) VALUES (0, 'first')")
 

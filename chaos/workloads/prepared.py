@@ -115,7 +115,7 @@ class Prepared(Contested):
                           Statement(f"INSERT INTO pledge (id, value) VALUES ({key}, '{value}')", (), "rows", self.table)]
         here = choice.random() < 0.5
         work = TwoPhase(statements, drawn.versions, drawn.level, choice.random() < 0.75, None, 0.0, gid=f"chaos {uuid_text(choice)}",
-                        pause_s=choice.uniform(0, 0.5) if here else choice.choice((0.5, 1.0, 4.0)), here=here)
+                        pause_s=choice.uniform(0, 0.5) if here else choice.choice((0.5, 1.0, 3.0, 8.0)), here=here)
         with self._guard:
             self.open.setdefault(node, {})[work.gid] = work
         return work

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaos.session import Session
+from chaos.target import Target
 from chaos.workload import Finding, Rows, Window, finding, uuid_text
 from chaos.workloads.contested import Contested, Statement, Work
 
@@ -26,6 +27,7 @@ FORMER = {"name": "former", "columns": [{"name": "id", "type": "bigserial", "pri
                                         {"name": "article", "type": "bigint"}, {"name": "value", "type": "text"}]}
 KEYS, STEP_EVERY, STEP = 8, 50, 100
 SECTIONS = 5
+OWN, OWN_KEYS = 10**9, 3
 WRITTEN = ("audit", "former")
 # what a trigger raises that denies a change
 DENIED = "CH001"
@@ -80,18 +82,41 @@ class Triggers(Contested):
         super().__init__(versions)
         self._rounds = Window(1, STEP_EVERY)
         self._marked = Marked()
+        self._own_rounds = Window(1, STEP_EVERY)
+        # keys that only their node deletes, and that it has inserted since
+        self.standing: set[str] = set()
+        self._nodes: list[str] = []
 
-    def prepare(self, target) -> None:
+    def prepare(self, target: Target) -> None:
+        self._nodes = target.names()
         target.query(target.names()[0], f"INSERT INTO section (id, articles) SELECT n, 0 FROM generate_series(0, {SECTIONS - 1}) n")
 
     def operation(self, node: str, choice: random.Random) -> Work:
+        if choice.random() < 0.3:
+            return self._own(node, choice)
         drawn = super().operation(node, choice)
         # a deadlock over the counters costs a second: few of those that hold several
         return MarkedWork(drawn.statements[:2], drawn.versions, drawn.level or "READ COMMITTED", drawn.commit, drawn.undone, drawn.linger_s,
                           mark=uuid_text(choice))
 
+    def _own(self, node: str, choice: random.Random) -> "MarkedWork":
+        """Draw a deletion of a key of the node's own, an insertion, or both, or a change of another node's key, whose clock may be ahead."""
+        owner = node if choice.random() < 0.6 else choice.choice(self._nodes)
+        begin = self._own_rounds.draw(choice, self._own_rounds.next()) * STEP
+        key, value = OWN * (1 + self._nodes.index(owner)) + begin + choice.randrange(OWN_KEYS), f"{choice.getrandbits(40):x}"
+        # the first hides it, the second deletes it
+        deletion = [Statement(f"DELETE FROM article WHERE id = {key}", (str(key),), "deleted", self.table)] * 2
+        insertion = [Statement(f"INSERT INTO article (id, section, value, again) VALUES ({key}, {choice.randrange(SECTIONS)}, '{value}', 0)",
+                               (str(key),), "rows", self.table)]
+        change = [Statement(f"UPDATE article SET value = '{value}' WHERE id = {key}", (str(key),), "rows", self.table)]
+        statements = choice.choice((deletion, insertion, deletion + insertion)) if owner == node else change
+        return MarkedWork(statements, self.versions, "READ COMMITTED", mark=uuid_text(choice), own=str(key) if owner == node else None,
+                          inserts=statements[-1:] == insertion)
+
     def remember(self, node: str, operation: "MarkedWork", ending: str) -> None:
         super().remember(node, operation, ending)
+        if operation.own and ending != "failed":
+            (self.standing.add if ending == "ok" and operation.inserts else self.standing.discard)(operation.own)
         if operation.commit:
             self._marked.add(operation.mark, operation.written, ending)
 
@@ -128,15 +153,23 @@ class Triggers(Contested):
 
     def findings(self, rows: dict[str, Rows]) -> Iterator[Finding]:
         yield from super().findings(rows)
+        yield from finding(f"{self.name}: rows that are gone, though they were inserted and not deleted since", (
+            f"{key} on {node}; history: {self.history.told(key)}"
+            for node, held in rows["article"].items() for key in sorted(self.standing - held.keys())))
         for table in WRITTEN:
             yield from self._marked.findings(self.name, table, rows[table])
 
 
 @dataclass
 class MarkedWork(Work):
-    """``written`` counts what triggers wrote of the transaction, by table; None when it was not seen."""
+    """``written`` counts what triggers wrote of the transaction, by table; None when it was not seen.
+
+    ``own`` is the key, if it is one that only its node deletes; ``inserts`` says that it stands when all is done.
+    """
 
     mark: str = ""
+    own: str | None = None
+    inserts: bool = False
     written: dict[str, int] | None = None
 
     def each(self, session: Session) -> None:

@@ -80,6 +80,7 @@ def empty(workload: type) -> dict:
 @pytest.mark.parametrize("kind", [Cascades, Triggers, Prepared])
 def test_every_statement_names_a_table_that_is_judged(kind):
     workload, choice = kind(VERSIONS), random.Random(5)
+    workload._nodes = ["node1", "node2"]
     for _ in range(300):
         operation = workload.operation("node1", choice)
         assert {statement.table for statement in operation.statements} <= set(workload.histories)
@@ -144,6 +145,19 @@ def test_what_triggers_wrote_is_counted_in_the_transaction():
         rows["article"][node] = {"1": row("a", 5)}
         rows["audit"][node] = {str(number): {"mark": "m"} for number in range(3)}
     assert [found.what for found in triggers.findings(rows)] == ["triggers: transactions of which former does not hold what their triggers wrote, of 1"]
+
+
+@pytest.mark.parametrize(("endings", "stands"), [
+    ((("insert", "ok"),), True), ((("insert", "ok"), ("insert", "failed")), True), ((("insert", "ok"), ("delete", "failed")), True),
+    ((("insert", "ok"), ("delete", "ok"), ("insert", "ok")), True), ((("insert", "ok"), ("delete", "unknown")), False),
+    ((("insert", "unknown"),), False), ((("insert", "ok"), ("delete", "ok")), False)])
+def test_a_row_that_only_its_node_deletes_is_there_when_it_was_inserted_last(endings, stands):
+    triggers = Triggers(VERSIONS)
+    for what, ending in endings:
+        triggers.ended("node1", MarkedWork([], VERSIONS, mark=f"{what} {ending}", own="7", inserts=what == "insert"), ending)
+    found = list(triggers.findings(empty(Triggers)))
+    assert [each.what for each in found] == (["triggers: rows that are gone, though they were inserted and not deleted since"] if stands else [])
+    assert not found or found[0].count == 2 and found[0].first.startswith("7 on node1")
 
 
 def two_phase(prepared: Prepared, *, commit: bool = True, here: bool = True) -> TwoPhase:
