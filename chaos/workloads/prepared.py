@@ -81,6 +81,7 @@ class Prepared(Contested):
     # the session that prepared a transaction has not let go of it yet
     expected = ("55000",)
     pause_s = 0.1
+    writers = 2
 
     def __init__(self, versions: tuple[str, ...]):
         super().__init__(versions)
