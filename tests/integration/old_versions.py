@@ -60,7 +60,6 @@ def install(server: tuple[str, int], versions: list[tuple[Path, str]], calls: li
 
 def _make(folder: str, database: str, server: list, calls: list) -> None:
     sys.path.insert(0, folder)
-    os.environ["esbconfig"] = "esb_config"
     import services
     assert services.__file__.startswith(folder), services.__file__
     from esb_config.call import execute
