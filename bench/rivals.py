@@ -38,7 +38,7 @@ from host.runtime.binaries import find, server_user
 NODES = 3
 VERSIONS = ("modified_ts", "modified_node")
 # Those that need an agent or a directory of ours; a wrong clock is left out unless it is asked for, because nobody promised to bear it.
-OURS = ("kill-agent", "stop", "disk")
+OURS = ("kill-agent", "stop", "disk", "settings", "interrupt")
 PLAIN = tuple(name for name in FAULTS if name not in (*OURS, "clock"))
 ERRORS_S = 3.0
 

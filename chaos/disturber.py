@@ -17,7 +17,8 @@ from host.errors import OrchestratorError
 
 HEAL_TIMEOUT_S = 180.0
 # what a fault meets that strikes a node which is struck already
-UNREACHED = (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.InternalError_, Late, OrchestratorError, OSError)
+UNREACHED = (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.InternalError_,
+             psycopg2.errors.ReadOnlySqlTransaction, Late, OrchestratorError, OSError)
 
 
 class Disturber:

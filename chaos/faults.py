@@ -4,6 +4,7 @@ Which of them strike whom and when is decided in chaos/schedule.py. ``heal`` und
 """
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,6 +16,10 @@ from chaos import clock, disk
 from chaos.comparison import disable, resume
 from chaos.processes import Freezer, children, send
 from chaos.target import Link, Target
+from chaos.waiting import wait_until
+
+# for how long, and how often, an agent is looked at until it does something; it does every two seconds
+INTERRUPT_LOOKS, INTERRUPT_LOOK_S = 1500, 0.002
 
 
 @dataclass
@@ -180,6 +185,72 @@ class FullDisk(Fault):
 
     def heal(self, target: Target, freezer: Freezer) -> None:
         disk.free(target.folder(self.node))
+
+
+@dataclass
+class Setting(Fault):
+    """The node's database gets a setting that is meant for clients; those that are connected, links included, must connect again, so it reaches them."""
+
+    name: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"set {self.name} to {self.value} in the database of {self.node}"
+
+    def do(self, target: Target, freezer: Freezer) -> bool:
+        return self._alter(target, f"SET {self.name} = '{self.value}'")
+
+    def heal(self, target: Target, freezer: Freezer) -> None:
+        def pending() -> str | None:
+            try:
+                self._alter(target, f"RESET {self.name}")
+            except psycopg2.OperationalError as error:
+                return str(error)
+            return None
+
+        # nobody else undoes it, and a link that is killed takes the whole server along for a moment
+        wait_until(pending, f"{self.name} of {self.node} is reset")
+
+    def _alter(self, target: Target, change: str) -> bool:
+        """Change the database's settings; False when this PostgreSQL is too old for it."""
+        connection = target.superuser(self.node)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0; SET transaction_read_only = off; SET default_transaction_read_only = off")
+                cursor.execute("SELECT current_setting(%s, true)", [self.name])
+                if cursor.fetchone()[0] is None:
+                    return False
+                cursor.execute(f"DO $$ BEGIN EXECUTE format('ALTER DATABASE %I {change.replace(chr(39), chr(39) * 2)}', current_database()); END $$")
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                               " AND backend_type IN ('client backend', 'walsender', 'logical replication apply worker')")
+            return True
+        finally:
+            connection.close()
+
+
+@dataclass
+class Interrupt(Fault):
+    """What the node's agent does in PostgreSQL just now is cancelled, or its connection ended."""
+
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.function} of what the agent of {self.node} does"
+
+    def do(self, target: Target, freezer: Freezer) -> bool:
+        connection = target.superuser(self.node)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                for _ in range(INTERRUPT_LOOKS):
+                    cursor.execute(f"SELECT {self.function}(pid) FROM pg_stat_activity WHERE application_name = 'pgunison agent' AND state <> 'idle'")
+                    if cursor.fetchall():
+                        return True
+                    time.sleep(INTERRUPT_LOOK_S)
+            return False
+        finally:
+            connection.close()
 
 
 def _reachable(find: Callable[[], int | None]) -> int | None:

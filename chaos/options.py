@@ -19,6 +19,8 @@ FAULTS = {
     "stop": "a node is stopped for long",
     "clock": "the clocks of all nodes are wrong by up to three hours, and jump",
     "disk": "the disk of a node is full once",
+    "settings": "the database of a node has a setting that is meant for clients",
+    "interrupt": "the maintenance of a node is interrupted",
 }
 # on the docker runtime; a volume has no size of its own, so no disk is full
 DOCKER_FAULTS = {name: what for name, what in FAULTS.items() if name != "disk"} | {
@@ -31,6 +33,8 @@ DOCKER_FAULTS = {name: what for name, what in FAULTS.items() if name != "disk"} 
 FAULTS_OF = {"process": FAULTS, "docker": DOCKER_FAULTS}
 # which need signals: to containers only root on the engine's machine may send any
 SIGNALS = ("cut", "isolate", "kill-postgres", "restart", "kill-agent", "kill-walsender", "kill-worker", "freeze")
+# the SQLSTATE that statements meet because of a fault, beside those of chaos/session.py: a node that is read only, or has no search path
+MET = {"settings": ("25", "3F000", "42P01")}
 # what is wrong when a part is turned off, by the part; chaos/planted.py holds the functions
 PLANTS = {
     "stamp": "a change is stamped with the clock, also when the version it replaces is later",
@@ -66,6 +70,11 @@ class Options:
         plant = f", {PLANTS[self.plant]}" if self.plant else ""
         containers = " as containers" if self.runtime == "docker" else ""
         return f"seed {self.seed}, {self.seconds} s, {self.nodes} nodes{containers}, faults: {faults}{plant}"
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """What statements may meet because of these faults."""
+        return tuple(code for name in self.faults or () for code in MET.get(name, ()))
 
     def without(self, *faults: str) -> "Options":
         return replace(self, faults=tuple(name for name in self.faults if name not in faults))

@@ -93,7 +93,7 @@ def disturb(target: Target, options: Options, workloads: list[Workload], say: Sa
         for node, offset in offsets(options).items():
             clock.turn(target, node, offset)
             report.faults.append(f"clock of {node} off by {offset.total_seconds():+.1f} s")
-    with Writers(target, options.seed, workloads) as writers, Disturber(target, schedule(options)) as disturber:
+    with Writers(target, options.seed, workloads, options.expected) as writers, Disturber(target, schedule(options)) as disturber:
         say(f"safety phase: {options.seconds} s of writes on every node, and faults")
         time.sleep(options.seconds)
         say(f"heal: {len(disturber.done)} faults were done")

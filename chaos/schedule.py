@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chaos.container_faults import Disconnect, Drop, KillContainer, PauseContainer, RestartAll
-from chaos.faults import Cut, Fault, Freeze, FullDisk, Jump, Kill, KillAgent, KillProcess, Pause, Stop
+from chaos.faults import Cut, Fault, Freeze, FullDisk, Interrupt, Jump, Kill, KillAgent, KillProcess, Pause, Setting, Stop
 from chaos.options import Options
 
 LEAST_OFFSET_S, MOST_OFFSET_S = 0.01, 3 * 3600.0
@@ -16,6 +16,10 @@ PAUSE_BETWEEN_S = (0.2, 2.0)
 OFTEN = ("pause", "pause", "cut", "clock")
 ONCE = ("stop", "disk", "restart-all")
 LINK_FAULTS = ("pause", "cut", "isolate", "kill-walsender", "kill-worker", "drop")
+# what an administrator sets for clients, on a database
+SETTINGS = (("statement_timeout", "50ms"), ("transaction_timeout", "1s"), ("lock_timeout", "20ms"), ("default_transaction_read_only", "on"),
+            ("default_transaction_isolation", "serializable"), ("idle_in_transaction_session_timeout", "100ms"), ("idle_session_timeout", "200ms"),
+            ("search_path", "nowhere"))
 # how long a node needs at the most to be itself again after a fault that is over at once
 RECOVERY_S = 2.0
 
@@ -88,7 +92,7 @@ class _Draw:
         choice, seconds = self._choice, self._options.seconds
         long_s, short_s = choice.uniform(0.3, 0.5) * seconds, choice.uniform(0.3, min(12.0, seconds / 3))
         lasts_s = {"stop": long_s, "disk": min(8.0, seconds / 4), "kill-agent": short_s, "freeze": short_s,
-                   "pause-container": short_s, "kill-container": short_s, "disconnect": short_s}.get(name, 0.0)
+                   "settings": short_s, "pause-container": short_s, "kill-container": short_s, "disconnect": short_s}.get(name, 0.0)
         if name == "restart-all":
             return self._restart_event()
         if name in LINK_FAULTS:
@@ -105,6 +109,8 @@ class _Draw:
         make: dict[str, Callable[[], Fault]] = {
             "disk": lambda: FullDisk(node), "stop": lambda: Stop(node), "freeze": lambda: Freeze(node), "kill-agent": lambda: KillAgent(node),
             "kill-postgres": lambda: Kill(node, signal.SIGKILL), "restart": lambda: Kill(node, signal.SIGQUIT),
+            "settings": lambda: Setting(node, *choice.choice(SETTINGS)),
+            "interrupt": lambda: Interrupt(node, choice.choice(("pg_cancel_backend", "pg_terminate_backend"))),
             "pause-container": lambda: PauseContainer(node), "kill-container": lambda: KillContainer(node), "disconnect": lambda: Disconnect(node)}
         return Event(at_s, lasts_s, make[name]())
 

@@ -16,13 +16,17 @@ LOOKS_REMEMBERED = 20
 
 
 class Writers:
-    """The workloads' writers on each node, each a thread. ``faults`` are errors that should not be met, ``hanging`` the threads that did not end."""
+    """The workloads' writers on each node, each a thread. ``faults`` are errors that should not be met, ``hanging`` the threads that did not end.
 
-    def __init__(self, target: Target, seed: int, workloads: list[Workload]):
+    ``expected`` are what every writer may meet beside what its workload may, because of the faults.
+    """
+
+    def __init__(self, target: Target, seed: int, workloads: list[Workload], expected: tuple[str, ...] = ()):
         self.faults: list[str] = []
         self.hanging: list[str] = []
         self._target = target
         self._workloads = workloads
+        self._expected = expected
         self._stop = threading.Event()
         self._threads = [self._thread(f"{workload.name} on {node}", self._writer(node, workload, random.Random(f"{seed} {node} {workload.name} {n}")),
                                       node, workload.role)
@@ -63,7 +67,7 @@ class Writers:
                 try:
                     operation.run(session)
                 except psycopg2.Error as error:
-                    ending = session.ending(error, workload.expected)
+                    ending = session.ending(error, workload.expected + self._expected)
                     if ending is None:
                         raise RuntimeError(f"{operation} met {error.pgcode} {error}") from error
                 workload.ended(node, operation, ending)
@@ -76,7 +80,7 @@ class Writers:
                     try:
                         seen = list(workload.look(node, session))
                     except psycopg2.Error as error:
-                        if session.ending(error, workload.expected) is None:
+                        if session.ending(error, workload.expected + self._expected) is None:
                             raise
                         break
                     with workload.lock:

@@ -73,6 +73,11 @@ def test_a_wrong_option_starts_nothing(tmp_path, monkeypatch, capsys, words, sai
     assert not (tmp_path / "state").exists()
 
 
+def test_what_a_fault_makes_statements_meet_is_expected_only_with_it():
+    assert Options(seed=1, faults=("pause",)).expected == ()
+    assert "42P01" in Options(seed=1, faults=("pause", "settings")).expected
+
+
 def test_containers_suffer_other_faults():
     asked = Options(seed=5, runtime="docker")
     assert asked.faults == fault_list("all", "docker") == tuple(DOCKER_FAULTS)

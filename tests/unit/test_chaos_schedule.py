@@ -62,7 +62,8 @@ def test_a_run_of_a_minute_has_every_fault(seed):
     assert sum(isinstance(event.fault, FullDisk) for event in events) == 1
     assert sum(isinstance(event.fault, Stop) for event in events) == 1
     sentences = " ".join(str(event.fault) for event in events)
-    for words in ("pause", "cut", "kill -9 of PostgreSQL", "immediate restart", "kill -9 of the agent", "the walsender", "the apply worker", "freeze", "clock"):
+    for words in ("pause", "cut", "kill -9 of PostgreSQL", "immediate restart", "kill -9 of the agent", "the walsender", "the apply worker", "freeze", "clock",
+                  "in the database of", "what the agent of"):
         assert words in sentences
 
 
