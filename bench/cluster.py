@@ -72,6 +72,10 @@ class Cluster:
         """Return how many bytes of WAL the node has ever written."""
         return lsn(self.query(node, "SELECT pg_current_wal_insert_lsn()::text", superuser=True)[0][0])
 
+    def agents_cpu_s(self) -> float:
+        """Return the processor time that the nodes' agents have taken until now; a rival has none."""
+        return 0.0
+
     def cpu_s(self) -> collections.Counter[str]:
         """Return the processor time that the processes of every node have taken, by kind; it says the price also where other work shares the processors."""
         return sum((cpu_s(self.query(node, "SHOW data_directory", superuser=True)[0][0]) for node in self.names), collections.Counter())

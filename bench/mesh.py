@@ -86,7 +86,7 @@ class NativeMesh(Cluster):
         """Stop a link, and wait until its apply worker has ended."""
         self.query(target, f"ALTER SUBSCRIPTION {link(source, target)} DISABLE")
         deadline = time.monotonic() + 30
-        while self.query(target, "SELECT FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL", [link(source, target)]):
+        while self.query(target, "SELECT 1 FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL", [link(source, target)]):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the apply worker of {link(source, target)} does not end")
             time.sleep(0.02)

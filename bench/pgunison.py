@@ -26,9 +26,9 @@ class Silent(Progress):
 class Pgunison(Cluster):
     """The cluster of sysconfig.json with ``nodes`` nodes, in the process runtime. PGUNISON_STATE must lead to ``directory``."""
 
-    def __init__(self, nodes: int, directory: Path):
+    def __init__(self, nodes: int, directory: Path, tables: list[dict] | None = None):
         path = directory / f"bench-{secrets.token_hex(3)}.json"
-        path.write_text(json.dumps(configuration(path.stem, nodes)), encoding="utf-8")
+        path.write_text(json.dumps(configuration(path.stem, nodes, tables)), encoding="utf-8")
         self.config_path = path
         self.configuration = load(path)
         self.names = [node.name for node in self.configuration.nodes]
@@ -56,11 +56,21 @@ class Pgunison(Cluster):
         socket = self._site.directory / "nodes" / node / "socket"
         return f"host={socket} port={self.configuration.postgresql_port} dbname={self.configuration.database} user=postgres"
 
+    def agents_cpu_s(self) -> float:
+        ticks = 0
+        for name in self.names:
+            pid = (self._site.directory / "nodes" / name / "agent.lock").read_text().strip()
+            # its own time only: PostgreSQL is its child
+            ticks += sum(map(int, (Path("/proc") / pid / "stat").read_text().rpartition(")")[2].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
 
-def configuration(cluster_id: str, nodes: int) -> dict:
-    """Write sysconfig.json with another id, number of nodes and subnet: another cluster may run on this machine."""
+
+def configuration(cluster_id: str, nodes: int, tables: list[dict] | None = None) -> dict:
+    """Write sysconfig.json with another id, number of nodes and subnet, and these tables: another cluster may run on this machine."""
     written = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
     written["system"]["id"] = cluster_id
+    if tables is not None:
+        written["system"]["config"]["tables"] = tables
     network = written["system"]["networks"][0]["config"]
     network["scale"] |= {"min_nodes": 1, "max_nodes": nodes}
     second, third = 100 + secrets.randbelow(28), secrets.randbelow(256)

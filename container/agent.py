@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -80,14 +81,15 @@ def main() -> int:
     return 0
 
 
-def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, str | int | None]:
+def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, Any]:
     """Say whose agent this is, and how its PostgreSQL does."""
-    return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.ailment(), "failures": keeper.failures}
+    return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.ailment(), "failures": keeper.failures,
+            "warnings": keeper.warnings}
 
 
 def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
     """Say why the node may not serve, None when it may."""
-    if (ailment := keeper.ailment()) is not None:
+    if (ailment := keeper.ailment() or keeper.unkept()) is not None:
         return ailment
     try:
         found = execute(document("node.describe", Cluster={"id": configuration.cluster, "Node": {

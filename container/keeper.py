@@ -3,14 +3,10 @@
 import logging
 import threading
 
-import psycopg2
-
 from container.certificates import Certificates
 from container.configuration import AgentConfiguration
+from container.maintenance import Maintenance
 from container.postgresql import Postgresql, PostgresqlError
-from esb_config.call import execute
-from esb_config.document import document
-from services.errors import ServiceError
 
 START_TIMEOUT_S = 120.0
 MAINTAIN_EVERY_S = 2.0
@@ -33,9 +29,7 @@ class Keeper(threading.Thread):
         self._server = Postgresql(configuration)
         self._certificates = certificates
         self._stopping = threading.Event()
-        self._maintenance = document("node.maintain", Cluster={"id": configuration.cluster, "Node": {
-            "name": configuration.node, "index": configuration.index, "database": configuration.database,
-            **dict(configuration.upkeep)}})
+        self._maintenance = Maintenance(configuration)
 
     def run(self) -> None:
         pause_s = 0.0
@@ -54,7 +48,7 @@ class Keeper(threading.Thread):
             logger.info("PostgreSQL runs as process %d", pid)
             while not self._stopping.is_set() and not self._server.wait_end(pid, MAINTAIN_EVERY_S):
                 self._renew()
-                self._maintain()
+                self._maintenance.round()
             if not self._stopping.is_set():
                 self.problem = f"PostgreSQL ended unexpectedly: {self._server.last_words()}"
                 logger.error("%s; starting it again", self.problem)
@@ -62,6 +56,15 @@ class Keeper(threading.Thread):
     def ailment(self) -> str | None:
         """Say why nobody can rely on PostgreSQL here, None when all is well."""
         return self.problem if self.is_alive() else self.problem or "the keeper of PostgreSQL has died: restart the agent"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong here although PostgreSQL runs: what, since when, and the next step."""
+        return self._maintenance.warnings
+
+    def unkept(self) -> str | None:
+        """Say what of the maintenance has failed for so long that nobody can rely on the rows here, None when all is well."""
+        return self._maintenance.ailment
 
     def stop(self) -> None:
         """Stop PostgreSQL fast and clean, and the thread."""
@@ -83,18 +86,3 @@ class Keeper(threading.Thread):
         except OSError as error:
             # half written just now, or wrong: the old ones stay
             logger.warning("the certificates cannot be used: %s", error)
-
-    def _maintain(self) -> None:
-        try:
-            done = execute(self._maintenance)
-        except ServiceError as error:
-            logger.warning("maintenance: %s: %s", error.message, error.detail)
-            return
-        except psycopg2.Error as error:
-            # a lock that is held for long, a deadlock, a server that ends: the next round does it
-            logger.warning("maintenance: %s", error.diag.message_primary or type(error).__name__)
-            return
-        if done.get("swept"):
-            logger.info("swept %d rows that a race had left behind their tombstones", done["swept"])
-        if done.get("collected"):
-            logger.info("collected %d tombstones that every member has applied", done["collected"])

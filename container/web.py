@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import psycopg2
 from jsonrpcserver import dispatch
@@ -28,7 +29,7 @@ BODY_TIMEOUT_S = 30.0
 logger = logging.getLogger(__name__)
 
 
-def application(token: str, health_of: Callable[[], dict[str, str | int | None]], not_ready: Callable[[], str | None]) -> Starlette:
+def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: Callable[[], str | None]) -> Starlette:
     """Make the agent's application.
 
     ``token`` is what callers must bear, beside a certificate where the agent speaks TLS; ``health_of`` returns what ``/health`` says of the node,

@@ -4,6 +4,7 @@ import copy
 import json
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import jsonschema
@@ -48,12 +49,18 @@ def check(call: Any) -> tuple[Service, dict[str, Any]]:
     service = known.get(call["SYSServiceID"])
     if service is None:
         raise CallError(f"there is no service {call['SYSServiceID'][:80]!r}", "", f"services: {', '.join(known)}")
-    faults = sorted(jsonschema.Draft202012Validator(service.schema(), format_checker=FORMATS).iter_errors(call), key=lambda fault: fault.json_path)
+    faults = sorted(_validator(service.id).iter_errors(call), key=lambda fault: fault.json_path)
     lines = [f"{fault.json_path}: {_said(fault)}" for fault in faults[:FAULTS_SHOWN]]
     lines += [f"{path}: expected text that PostgreSQL takes (no NUL, valid Unicode)" for path in _unsendable(call, "$")][:FAULTS_SHOWN]
     if lines:
         raise CallError(f"the call is not what {service.id} takes", "; ".join(lines), "see docs/services.md")
     return service, _filled(service.root, copy.deepcopy(call["data"][0][service.root.name]))
+
+
+@cache
+def _validator(service_id: str) -> jsonschema.Draft202012Validator:
+    # an agent checks the same call every two seconds
+    return jsonschema.Draft202012Validator(services()[service_id].schema(), format_checker=FORMATS)
 
 
 def _filled(node: ClassNode, value: Any) -> Any:

@@ -5,7 +5,8 @@ from psycopg2 import sql
 
 from services import installation, statements
 from services.errors import ServiceError
-from services.maintenance import Upkeep, maintain, sweep
+from services.kept import kept
+from services.maintenance import SETTINGS, Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.role import GROUPS
@@ -80,19 +81,23 @@ class Node(microesb.ClassHandler):
 
     def sweep(self) -> Result:
         """Delete every row that is older than its tombstone; needed after a race, and before nodes are compared."""
-        with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
-            self.require_prepared(cursor)
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            swept = sweep(cursor)
+        with connect(self.database, settings={"statement_timeout": "10min"}) as connection:
+            with connection.cursor() as cursor:
+                self.require_prepared(cursor)
+            swept = sweep(connection)
         return Result(swept_sentence(swept), {"swept": swept})
 
     def maintain(self) -> Result:
-        """Sweep what arrived lately, trim messages that are in the WAL already, collect tombstones; the agent calls it again and again."""
-        with connect(self.database, settings={"statement_timeout": "10min"}) as connection, connection.cursor() as cursor:
-            identity = self._identity(cursor)
+        """Sweep what arrived lately, trim messages that are in the WAL already, collect tombstones; the agent calls it again and again.
+
+        Answers how many of each, which tables' share of it fails, and which transactions are prepared.
+        """
+        with kept(self.database, SETTINGS) as connection:
+            with connection, connection.cursor() as cursor:
+                identity = self._identity(cursor)
             if identity is None or identity["fault"]:
                 return Result()
-            done = maintain(cursor, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
+            done = maintain(connection, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
             return Result(swept_sentence(done["swept"]), done)
 
     def require_prepared(self, cursor) -> str:

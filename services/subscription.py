@@ -13,6 +13,8 @@ from services.result import Result
 from services.seed import seed, unseeded
 from services.server import change, options, security
 
+SLOT_TIMEOUT_S = 120
+
 
 def link_name(source: str, target: str) -> str:
     """Name the subscription on ``target``, its replication slot on ``source`` and its walsender there: one name for one link."""
@@ -37,7 +39,7 @@ class Subscription(microesb.ClassHandler):
         node = self.parent_object
         name = link_name(self.source, node.name)
         # A failing statement is logged whole, and this one holds a password. A slot waits for the peer's running transactions.
-        settings = {"log_min_error_statement": "panic", "statement_timeout": "120s"}
+        settings = {"log_min_error_statement": "panic", "statement_timeout": f"{SLOT_TIMEOUT_S}s"}
         with change(node.database, autocommit=True, settings=settings) as connection, connection.cursor() as cursor:
             owner = node.require_prepared(cursor)
             self._create(cursor, name, owner, result)
@@ -89,11 +91,22 @@ class Subscription(microesb.ClassHandler):
                     raise
                 cursor.execute(statement)
         except psycopg2.errors.QueryCanceled as error:
-            raise ServiceError(f"no replication slot on {self.source} within 120 s", "a transaction that wrote before runs there still",
-                               "end it (see pg_stat_activity there) and call again") from error
+            raise self._slot_waits() from error
         except psycopg2.Error as error:
             raise ServiceError(f"cannot subscribe to {self.source}", str(error).strip().splitlines()[0],
                                f"is PostgreSQL at {self.host}:{self.port} up?") from error
+
+    def _slot_waits(self) -> ServiceError:
+        """Say what the slot waits for: a prepared transaction, of any database, where there is one; nobody sees those in pg_stat_activity."""
+        with self._peer() as peer, peer.cursor() as cursor:
+            cursor.execute("SELECT gid, database, extract(epoch FROM clock_timestamp() - prepared)::bigint FROM pg_prepared_xacts ORDER BY prepared LIMIT 5")
+            prepared = cursor.fetchall()
+        message = f"no replication slot on {self.source} within {SLOT_TIMEOUT_S} s"
+        if not prepared:
+            return ServiceError(message, "a transaction that wrote before runs there still", "end it (see pg_stat_activity there) and call again")
+        named = [(psycopg2.extensions.adapt(gid).getquoted().decode(), database, age_s) for gid, database, age_s in prepared]
+        return ServiceError(message, "; ".join(f"transaction {gid} of database {database} there is prepared for {age_s} s" for gid, database, age_s in named),
+                            f"COMMIT PREPARED {named[0][0]} or ROLLBACK PREPARED {named[0][0]} in database {named[0][1]} there, and call again")
 
     def _slot_exists(self, name: str) -> bool:
         with self._peer() as peer, peer.cursor() as cursor:

@@ -1,4 +1,5 @@
--- Up to which round may tombstones be forgotten? Answers its number and its floor: a tombstone that arrived before that round, of a version before that
+-- Up to which round may tombstones be forgotten? Answers its number, its floor, and the tables of which none may be, because a member could not sweep
+-- them (as [schema, name]). A tombstone that arrived before that round, of a version before that
 -- floor, has been applied by every member, and no older state of its key is on the way to this node any more:
 -- every transaction of that round has ended (base is set), and each member, this node too, has settled at that base: it had applied all that, then every
 -- transaction that ran there in that moment ended, and then it made the beat that arrived here, behind all that these wrote.
@@ -10,7 +11,11 @@ WITH member AS (
 ), known AS (
     SELECT name, m.life, m.settled FROM member LEFT JOIN unison.member AS m USING (name)
 )
-SELECT r.number, r.floor FROM unison.round AS r
+SELECT r.number, r.floor,
+       (SELECT coalesce(jsonb_agg(t.name), jsonb_build_array()) FROM (
+            SELECT jsonb_array_elements(k.settled -> 'overdue') FROM known AS k
+            UNION SELECT jsonb_build_array(o.schema_name, o.table_name) FROM unison.overdue AS o WHERE o.share = 'sweep') AS t (name)) AS kept
+FROM unison.round AS r
 WHERE r.base IS NOT NULL
   AND NOT EXISTS (
       SELECT FROM known AS k CROSS JOIN known AS origin

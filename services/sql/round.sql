@@ -1,8 +1,10 @@
--- Record a round of maintenance. %(number)s was drawn from unison.round_number in a statement before this one, %(retention_s)s is how long a tombstone
--- is kept at least. Answers from which round on tombstones must be swept.
+-- Record a round of maintenance. %(number)s was drawn from unison.round_number, and then %(running)s was read (running.sql), each in a statement before this one;
+-- %(retention_s)s is how long a tombstone is kept at least. Answers from which round on tombstones must be swept.
 --
 -- Nothing here relies on a clock. A round knows the transactions that run (their virtual ids) and since which round each has been seen;
 -- "oldest" is the first round of the oldest one, or the round itself. So every transaction that ran in round r has ended when oldest > r.
+-- A prepared transaction runs until it is finished, and has no virtual id any more. One that is seen for the first time may be any of those of the round
+-- before, so it is as old as the oldest of them. PREPARE shows it here before it gives up the virtual id, and %(running)s was read before: none is missed.
 --
 -- The sweep: a row that escaped the last sweep was written by a transaction B that still ran then, or began later: after the round before
 -- oldest(last). The tombstone's transaction T overlapped B, so it ran in that round, or began after it: after the round before oldest(that round).
@@ -13,12 +15,11 @@
 WITH last AS MATERIALIZED (
     SELECT number, running, oldest, floor FROM unison.round ORDER BY number DESC LIMIT 1
 ), running AS MATERIALIZED (
-    SELECT l.virtualxid AS transaction, coalesce((SELECT (last.running ->> l.virtualxid)::bigint FROM last), %(number)s) AS since
-    FROM pg_locks AS l
-    WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid()
-      -- autovacuum writes no rows, and runs for long
-      AND NOT EXISTS (SELECT FROM pg_stat_activity AS a
-                      WHERE a.pid = l.pid AND (a.backend_type LIKE 'autovacuum%%' OR a.datname <> current_database()))
+    SELECT v.transaction, coalesce((SELECT (last.running ->> v.transaction)::bigint FROM last), %(number)s) AS since
+    FROM unnest(%(running)s::text[]) AS v (transaction)
+    UNION ALL
+    SELECT p.transaction, coalesce((SELECT (last.running ->> p.transaction)::bigint FROM last), (SELECT oldest FROM last), %(number)s)
+    FROM (SELECT format('prepared %%s %%s', x.transaction, x.gid) FROM pg_prepared_xacts AS x WHERE x.database = current_database()) AS p (transaction)
 ), seen AS MATERIALIZED (
     SELECT coalesce(jsonb_object_agg(m.life, m.number), jsonb_build_object()) AS vector FROM unison.member AS m
     WHERE m.name = (SELECT name FROM unison.node)

@@ -56,6 +56,20 @@ CREATE TABLE IF NOT EXISTS unison.round (
     base jsonb
 );
 
+-- The tables whose share of the maintenance fails (share.py): what of it ("sweep" with "trim", or "collect"), since when, and for what reason. "since" is
+-- the round from which on tombstones must be looked at when it succeeds again. While a table stands here its tombstones are kept, everywhere.
+CREATE TABLE IF NOT EXISTS unison.overdue (
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    share text NOT NULL CHECK (share IN ('sweep', 'collect')),
+    since bigint NOT NULL,
+    failed_since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    tried_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    took_s double precision NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (schema_name, table_name, share)
+);
+
 -- No row gets a version of before this moment (in seconds since 1970); tombstones of before it may be forgotten. A sequence, because every session sees it
 -- at once, and because it costs the least to read.
 CREATE SEQUENCE IF NOT EXISTS unison.floor MINVALUE 0 START 0;
@@ -106,6 +120,7 @@ ALTER TABLE unison.replicated_table OWNER TO {owner};
 ALTER TABLE unison.seeded OWNER TO {owner};
 ALTER SEQUENCE unison.round_number OWNER TO {owner};
 ALTER TABLE unison.round OWNER TO {owner};
+ALTER TABLE unison.overdue OWNER TO {owner};
 ALTER SEQUENCE unison.floor OWNER TO {owner};
 ALTER TABLE unison.beat OWNER TO {owner};
 ALTER TABLE unison.member OWNER TO {owner};

@@ -2,7 +2,7 @@
 -- applied, was inserting that row; neither saw the other, and the row stands although it is older than its tombstone.
 -- Run in replica role, so that it is no new deletion. {chosen} says which tombstones d are looked at. Answers how many rows there were.
 WITH swept AS (
-    DELETE FROM {table} AS t
+    DELETE FROM ONLY {table} AS t
     USING {tombstone} AS d
     WHERE ({chosen})
       AND ({t_key}) = ({d_key})

@@ -184,7 +184,7 @@ def test_a_row_that_the_sweep_removes_is_remembered(cluster, key):
         arrived(cluster, "node2", "node1")
         connection.commit()
     assert lost(cluster, key) == [("raced", 1)]
-    assert cluster.query("node1", "SELECT FROM entry WHERE id = %s", [key]) == []
+    assert cluster.query("node1", "SELECT 1 FROM entry WHERE id = %s", [key]) == []
 
 
 def test_many_concurrent_changes_of_one_statement(cluster, key):

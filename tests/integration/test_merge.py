@@ -738,9 +738,13 @@ def complaints(cluster, node: str) -> int:
 
 def test_maintenance_goes_on_after_a_lock_kept_it_waiting(cluster, key):
     with cluster.connect("node3", autocommit=False) as connection, connection.cursor() as cursor:
+        # a deletion that node3 still has to look at
+        insert(cluster, "node1", key, "doomed")
+        delete(cluster, "node1", key)
+        settle(cluster)
         cursor.execute("LOCK TABLE entry IN ACCESS EXCLUSIVE MODE")
         before = complaints(cluster, "node3")
-        # its lock_timeout is 10 s
+        # it gives up after a second
         wait_until(lambda: None if complaints(cluster, "node3") > before else "nothing logged", "the maintenance gives up waiting", 25)
     before = sweeps(cluster, "node3")
     wait_until(lambda: None if sweeps(cluster, "node3") > before else "no sweep since", "the agent sweeps again", 15)
