@@ -1,7 +1,8 @@
 """What tables cost that nobody writes to: ``python3 -m bench.idle [--tables 10 100] [--seconds 20] [--rounds 1]``.
 
-How long it takes until a cluster of many tables is up, and what processor time it takes while nothing happens, a node's server and its agent counted. The rival is
-the native mesh of the same tables (bench/mesh.py), in turn in one run; it has no agents, no merge, and a third of the relations.
+How long it takes until a cluster of many tables is up, and what processor time it takes while nothing happens: a
+node's server and its agent. The rival is the native mesh of the same tables (bench/mesh.py), in turn in one run; it has
+no agents, no merge, and a third of the relations.
 """
 
 import argparse

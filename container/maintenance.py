@@ -24,10 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """The maintenance of one node. ``warnings`` says what of it fails or is in its way, since when, and what to do; ``ailment`` is None, or why nobody can rely
-    on the node because of that."""
+    """The maintenance of one node.
 
-    def __init__(self, configuration: AgentConfiguration, do: Callable[[Any], dict[str, Any]] = execute, clock: Callable[[], float] = time.monotonic):
+    ``warnings`` says what of it fails or is in its way, since when, and what to do; ``ailment`` is None, or why nobody
+    can rely on the node because of that.
+    """
+
+    def __init__(self, configuration: AgentConfiguration, do: Callable[[Any], dict[str, Any]] = execute,
+                 clock: Callable[[], float] = time.monotonic):
         self.warnings: list[str] = []
         self.ailment: str | None = None
         self._do, self._clock = do, clock
@@ -64,7 +68,8 @@ class Maintenance:
 
     def _judge(self, failing: list[tuple[str, float, str]], others: list[str]) -> None:
         # the age of a forgotten transaction grows, and is no news
-        self._log({f"{what}: {reason}": f"maintenance: {what}: {reason}" for what, _, reason in failing} | {text.partition(" is prepared")[0]: text for text in others})
+        self._log({f"{what}: {reason}": f"maintenance: {what}: {reason}" for what, _, reason in failing}
+                  | {text.partition(" is prepared")[0]: text for text in others})
         said = [(age_s, f"the maintenance of {what} fails for {lasting(age_s)}: {reason}; {next_step(reason)}") for what, age_s, reason in failing]
         self.warnings = [text for age_s, text in said if age_s >= WARN_AFTER_S] + others
         self.ailment = next((text for age_s, text in said if age_s >= UNREADY_AFTER_S), None)

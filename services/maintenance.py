@@ -1,10 +1,12 @@
 """What has to be done on a node again and again: close races, forget what every member has, throw away messages that are sent.
 
-A round is one transaction: one that fails leaves no trace but its number, and the next one looks back as far as it must. Each table has a share of it
-(share.py). A share that fails is undone for itself and noted in ``unison.overdue``; it is tried again in a transaction of its own, which looks back to where the
-first failure did. That is right for the same reason as a round is (sql/round.sql): oldest transactions only get younger, so what a later sweep has
-to look at is never more than what the first one had to that failed. Until then the table's tombstones stay, here because they are needed, and on the
-members because a row of this node may still be older than one: somebody could change that row and send it. The beats tell them (sql/send_beat.sql).
+A round is one transaction: one that fails leaves no trace but its number, and the next one looks back as far as it must.
+Each table has a share of it (share.py). A share that fails is undone for itself and noted in ``unison.overdue``; it is
+tried again in a transaction of its own, which looks back to where the first failure did. That is right for the same
+reason as a round is (sql/round.sql): the oldest transaction only gets younger, so what a later sweep has to look at is
+never more than what the first one had to that failed. Until then the table's tombstones stay: here because they are
+needed, and on the members because a row of this node may still be older than one, and somebody could change that row
+and send it. The beats tell them (sql/send_beat.sql).
 """
 
 import json

@@ -100,11 +100,12 @@ def test_the_same_failure_is_logged_now_and_then(node, caplog):
 
 
 def test_a_forgotten_transaction_is_named_with_what_finishes_it(node, caplog):
-    found = node.round({"failing": [], "prepared": [{"gid": "it's", "database": "app", "age_s": int(FORGOTTEN_AFTER_S)}, {"gid": "new", "database": "app", "age_s": 1}]})
+    old, new = {"gid": "it's", "database": "app", "age_s": int(FORGOTTEN_AFTER_S)}, {"gid": "new", "database": "app", "age_s": 1}
+    found = node.round({"failing": [], "prepared": [old, new]})
     assert found.warnings == ["transaction 'it''s' of database app is prepared for 5 min and holds locks, deletions and new links;"
                               " COMMIT PREPARED 'it''s' or ROLLBACK PREPARED 'it''s' there"]
     assert found.ailment is None
-    node.round({"prepared": [{"gid": "it's", "database": "app", "age_s": int(FORGOTTEN_AFTER_S) + 60}]})
+    node.round({"prepared": [old | {"age_s": old["age_s"] + 60}]})
     assert len(caplog.records) == 1
 
 
