@@ -62,6 +62,9 @@ class Postgresql:
         """Start the server, or take over the one that runs on this data directory; returns its process id."""
         running = self.running_pid()
         if running is not None:
+            # an earlier version may have started it, which did not know who may come in now
+            self._admit()
+            self.reload()
             return running
         self._require_space()
         self._end_orphans()
@@ -69,8 +72,7 @@ class Postgresql:
         self._require_free_port()
         version = self.major_version()
         self._write("postgresql.conf", postgresql_conf(self.configuration, version))
-        self._write("pg_hba.conf", pg_hba(self.configuration))
-        self._write("pg_ident.conf", pg_ident(self.configuration))
+        self._admit()
         # A session of its own: the terminal's Ctrl-C is not for the server.
         with open(self.configuration.log_directory / "start.log", "wb") as log:
             self._child = subprocess.Popen([self.configuration.binaries / "postgres", "-D", self.configuration.data], stdin=subprocess.DEVNULL,
@@ -214,6 +216,10 @@ class Postgresql:
         directory.mkdir(mode=0o700, exist_ok=True)
         if self.configuration.user:
             os.chown(directory, self.configuration.user.uid, self.configuration.user.gid)
+
+    def _admit(self) -> None:
+        self._write("pg_hba.conf", pg_hba(self.configuration))
+        self._write("pg_ident.conf", pg_ident(self.configuration))
 
     def _write(self, name: str, content: str) -> None:
         path = self.configuration.data / name

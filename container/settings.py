@@ -64,7 +64,8 @@ def _settings(configuration: AgentConfiguration, peers: int, major_version: int)
 
 def pg_hba(configuration: AgentConfiguration) -> str:
     """Write who may come in: the agent through the socket, everybody else with a password; no line says trust."""
-    lines = ["# TYPE DATABASE USER ADDRESS METHOD", "local all postgres peer map=agent", "local all all scram-sha-256"]
+    lines = ["# TYPE DATABASE USER ADDRESS METHOD", "local all postgres peer map=agent", "local all unison_agent peer map=agent",
+             "local all all scram-sha-256"]
     kind = "hostssl" if configuration.tls else "host"
     # The word "replication" stands in no line: nobody can copy the whole server with the replicator's password.
     lines += [f"{kind} {hba_quoted(configuration.database)} all {network} scram-sha-256" for network in configuration.networks]
@@ -72,9 +73,9 @@ def pg_hba(configuration: AgentConfiguration) -> str:
 
 
 def pg_ident(configuration: AgentConfiguration) -> str:
-    """Let the agent's user, and PostgreSQL's own, be the superuser on the socket."""
+    """Let the agent's user, and PostgreSQL's own, be the superuser and the agent's role on the socket."""
     users = {getpass.getuser() if os.getuid() else "root"} | ({configuration.user.name} if configuration.user else set())
-    return "".join(f"agent {hba_quoted(user)} postgres\n" for user in sorted(users))
+    return "".join(f"agent {hba_quoted(user)} {role}\n" for user in sorted(users) for role in ("postgres", "unison_agent"))
 
 
 def quoted(value: object) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from psycopg2 import sql
 
 from services import statements
-from services.texts import DATABASE, MIGRATIONS, code_digest, database_digest
+from services.server import agent as agent_name
+from services.texts import DATABASE, MIGRATIONS, code_digest, database_digest, function_names, relation_names
 
 OTHER_VERSION = "its database was prepared by another version"
 
@@ -30,21 +31,24 @@ def fault(node: dict[str, Any]) -> str | None:
     return None if node.get("digest") == database_digest() else OTHER_VERSION
 
 
-def install(cursor: Any, owner: str, database: str, identity: tuple[str, str, int]) -> None:
-    """Make what stands once in the database, or bring an older version of it to this one. Repeatable.
+def install(cursor: Any, owner: str, database: str, identity: tuple[str, str, int]) -> dict[str, Any] | None:
+    """Make what stands once in the database, or bring an older version of it to this one. Repeatable. Returns what :func:`recorded` was before.
 
-    ``identity`` is cluster, name and index of the node.
+    ``identity`` is cluster, name and index of the node. ``cursor`` is a superuser's, so the first statement sees to it that nothing of the owner's is touched.
     """
-    before = recorded(cursor)
+    first, *rest = DATABASE
+    names = {"owner": sql.Identifier(owner), "owner_text": sql.Literal(owner), "agent": sql.Identifier(agent_name()), "agent_text": sql.Literal(agent_name()),
+             "database": sql.Identifier(database), "relations": sql.Literal(relation_names()), "functions": sql.Literal(function_names())}
     cursor.execute("SET LOCAL client_min_messages = warning")
+    cursor.execute(statements.render(first, cursor, **names))
+    before = recorded(cursor)
     unchanged = _unchanged_tables(cursor) if before else []
     if before:
         for number, name in enumerate(MIGRATIONS, 1):
             if number > (before.get("migration") or 0):
                 cursor.execute(statements.render(name, cursor))
-    names = {"schema": {"owner": sql.Identifier(owner)}, "privileges": {"database": sql.Identifier(database)}}
-    for name in DATABASE:
-        cursor.execute(statements.render(name, cursor, **names.get(name, {})))
+    for name in rest:
+        cursor.execute(statements.render(name, cursor, **names))
     if not before:
         cursor.execute("INSERT INTO unison.node (cluster, name, index) VALUES (%s, %s, %s)", identity)
     # a table that was as it was set up, by the old judgement, is so by the new one; one that was not, is not
@@ -54,10 +58,14 @@ def install(cursor: Any, owner: str, database: str, identity: tuple[str, str, in
     cursor.execute("UPDATE unison.node SET digest = %s, migration = %s, functions = ARRAY(SELECT oid::regprocedure::text FROM pg_proc"
                    " WHERE pronamespace = 'unison'::regnamespace AND xmin = pg_current_xact_id()::xid ORDER BY 1)", [database_digest(), len(MIGRATIONS)])
     remove_leftovers(cursor)
+    return before
 
 
 def remove_leftovers(cursor: Any) -> None:
-    """Drop what older versions made once in the database, unless the merge of a table is of an older version, too: that may call it yet."""
+    """Drop what older versions made once in the database, unless the merge of a table is of an older version, too: that may call it yet.
+
+    It belongs to the superuser, as ``cursor`` must.
+    """
     cursor.execute("SELECT EXISTS (SELECT FROM unison.replicated_table WHERE digest <> %s)", [code_digest()])
     if not cursor.fetchone()[0]:
         _drop(cursor, sql.SQL("p.oid::regprocedure::text <> ALL (ARRAY(SELECT unnest(functions) FROM unison.node)) AND NOT EXISTS ("
@@ -83,7 +91,9 @@ def _unchanged_tables(cursor: Any) -> list[tuple[str, str]]:
     """List the tables that are what they were when they were set up, as the version judges it that is installed."""
     cursor.execute("SELECT to_jsonb(r) FROM unison.replicated_table AS r")
     tables = [row[0] for row in cursor]
-    if any("signature" not in table for table in tables):
+    # takeover.sql leaves no function there that is not the superuser's
+    cursor.execute("SELECT to_regprocedure('unison.signature(text,text)') IS NULL")
+    if cursor.fetchone()[0] or any("signature" not in table for table in tables):
         return [(table["schema_name"], table["table_name"]) for table in tables]
     cursor.execute("SELECT schema_name, table_name FROM unison.replicated_table WHERE signature = unison.signature(schema_name, table_name)")
     return cursor.fetchall()

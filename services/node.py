@@ -4,13 +4,14 @@ from microesb import microesb
 from psycopg2 import sql
 
 from services import installation, statements
+from services.agent_role import ensure_agent_role, owner_of
 from services.errors import ServiceError
 from services.kept import kept
 from services.maintenance import SETTINGS, Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.role import GROUPS
-from services.server import change, connect
+from services.server import UNSEEN, administer, agent, change, changing, connect
 from services.subscription import link_ends
 from services.table import installed_triggers, replicated_tables
 from services.texts import code_digest
@@ -26,7 +27,25 @@ class Node(microesb.ClassHandler):
         owner = next((role.name for role in self.Role if role.kind == "owner"), None)
         if owner is None:
             raise ServiceError("a node needs an owner", "no role of the call is of kind owner", "add one")
-        with change("postgres", autocommit=True) as connection, connection.cursor() as cursor:
+        with changing():
+            self._make_roles(owner, result)
+            with administer(self.database) as connection, connection.cursor() as cursor:
+                ensure_agent_role(cursor, agent(), owner)
+            with connect(self.database) as connection, connection.cursor() as cursor:
+                self._refuse_another(self._identity(cursor))
+            with administer(self.database) as connection, connection.cursor() as cursor:
+                before = installation.install(cursor, owner, self.database, (self.parent_object.id, self.name, self.index))
+            if before is None:
+                result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
+            elif installation.fault(before):
+                result.done.append("installed this version in place of another")
+            with connect(self.database) as connection, connection.cursor() as cursor:
+                self.require_prepared(cursor)
+                ensure_publication(cursor, owner, result)
+        return result
+
+    def _make_roles(self, owner: str, result: Result) -> None:
+        with administer("postgres", autocommit=True, settings=UNSEEN) as connection, connection.cursor() as cursor:
             for group in GROUPS:
                 cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [group])
                 if not cursor.fetchone()[0]:
@@ -36,9 +55,6 @@ class Node(microesb.ClassHandler):
             if not database_exists(cursor, self.database):
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(self.database), sql.Identifier(owner)))
                 result.done.append(f"created database {self.database}")
-        with change(self.database) as connection, connection.cursor() as cursor:
-            self._introduce(cursor, owner, result)
-        return result
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
@@ -55,7 +71,7 @@ class Node(microesb.ClassHandler):
                                         "upkeep": describe_upkeep(cursor)}
                 return Result(data=data | {"server_version": version(cursor)})
         except ServiceError:
-            with connect("postgres") as connection, connection.cursor() as cursor:
+            with administer("postgres") as connection, connection.cursor() as cursor:
                 if database_exists(cursor, self.database):
                     raise
                 return Result(data=data | {"server_version": version(cursor)})
@@ -105,25 +121,19 @@ class Node(microesb.ClassHandler):
         identity = self._identity(cursor)
         if identity is None:
             raise ServiceError(f"{self.name} is not prepared", "its database has no schema unison", "call node.prepare first")
-        asked = (self.parent_object.id, self.name, self.index)
-        found = (identity["cluster"], identity["name"], identity["index"])
-        if asked != found:
-            raise ServiceError("this is another node", "it is {1} with index {2} of cluster {0}".format(*found),
-                               "the call is for {1} with index {2} of cluster {0}".format(*asked))
+        self._refuse_another(identity)
         if identity["fault"]:
             raise ServiceError(f"{self.name} is of another version", identity["fault"], "python3 orchestrator.py up")
-        cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'unison'")
-        return cursor.fetchone()[0]
+        owner = owner_of(cursor, agent())
+        if owner is None:
+            raise ServiceError(f"{self.name} is not prepared", "the agent has the rights of no owner", "call node.prepare first")
+        return owner
 
-    def _introduce(self, cursor, owner: str, result: Result) -> None:
-        before = installation.recorded(cursor)
-        installation.install(cursor, owner, self.database, (self.parent_object.id, self.name, self.index))
-        if before is None:
-            result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
-        elif installation.fault(before):
-            result.done.append("installed this version in place of another")
-        self.require_prepared(cursor)
-        ensure_publication(cursor, owner, result)
+    def _refuse_another(self, identity: dict | None) -> None:
+        asked = (self.parent_object.id, self.name, self.index)
+        if identity is not None and asked != (found := (identity["cluster"], identity["name"], identity["index"])):
+            raise ServiceError("this is another node", "it is {1} with index {2} of cluster {0}".format(*found),
+                               "the call is for {1} with index {2} of cluster {0}".format(*asked))
 
     def _identity(self, cursor) -> dict | None:
         """Tell who the node is; ``fault`` says why it cannot be used before it is prepared again, or is null."""
@@ -147,9 +157,8 @@ def database_exists(cursor, database: str) -> bool:
 
 def describe_roles(cursor) -> list[str]:
     """List the roles of the cluster that can log in: the owner and the members of the groups."""
-    cursor.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname IN (SELECT pg_get_userbyid(nspowner) FROM pg_namespace"
-                   " WHERE nspname = 'unison' UNION SELECT pg_get_userbyid(member) FROM pg_auth_members"
-                   " WHERE roleid = ANY(%s::regrole[])) ORDER BY 1", [list(GROUPS)])
+    cursor.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname IN (SELECT %s UNION SELECT pg_get_userbyid(member) FROM pg_auth_members"
+                   " WHERE roleid = ANY(%s::regrole[])) ORDER BY 1", [owner_of(cursor, agent()), list(GROUPS)])
     return [row[0] for row in cursor]
 
 

@@ -21,11 +21,11 @@ def seed(connection, open_peer: Callable[[], AbstractContextManager], subscripti
     """Merge the rows and tombstones that the peer holds of each table that is not seeded yet; returns how many there were.
 
     The subscription carries the changes of these tables already, so nothing of the peer is missed; what comes twice is harmless, because the
-    merge is idempotent (docs/convergence.md). ``connection`` is in autocommit mode and is left so. ServiceError when the peer cannot be read.
+    merge is idempotent (docs/convergence.md). The origin was made by :func:`ensure_origin`. ``connection`` is in autocommit mode and is left so.
+    ServiceError when the peer cannot be read.
     """
     with connection.cursor() as cursor:
         # With an origin of its own, what is merged here is not sent on: the others get it from where it comes from.
-        cursor.execute("SELECT CASE WHEN pg_replication_origin_oid(%s) IS NULL THEN pg_replication_origin_create(%s) END", [ORIGIN] * 2)
         cursor.execute("SELECT pg_replication_origin_session_setup(%s)", [ORIGIN])
         connection.autocommit = False
         try:
@@ -41,6 +41,11 @@ def seed(connection, open_peer: Callable[[], AbstractContextManager], subscripti
             connection.autocommit = True
             cursor.execute("SELECT pg_replication_origin_session_reset()")
     raise AssertionError("the last attempt returns or raises")
+
+
+def ensure_origin(cursor) -> None:
+    """Make the replication origin of seeds; ``cursor`` is a superuser's."""
+    cursor.execute("SELECT CASE WHEN pg_replication_origin_oid(%s) IS NULL THEN pg_replication_origin_create(%s) END", [ORIGIN] * 2)
 
 
 def _merge(connection, cursor, open_peer: Callable[[], AbstractContextManager], subscription: str) -> int:

@@ -1,5 +1,10 @@
-"""Connections to the node's own PostgreSQL, as its superuser, over the Unix socket."""
+"""Connections to the node's own PostgreSQL, over the Unix socket.
 
+A table, and whatever hangs at it, is the owner's to change: triggers, rules, policies, domains, operators. So whatever touches one is done by a role that
+has the owner's rights and no more (:func:`connect`). What only a superuser may do is a short list (:func:`administer`), and touches nothing of the owner's.
+"""
+
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,15 +12,22 @@ from dataclasses import dataclass
 import psycopg2
 import psycopg2.extensions
 
+from services.agent_role import ensure_agent_role, former_owner
 from services.errors import ServiceError
 
-# Any number: it only has to be the same in each process that changes this node.
-CHANGE_LOCK = 7_305_807
+LIMITS = {"lock_timeout": "10s", "statement_timeout": "60s"}
+CHANGE_PATIENCE_S = 10.0
+# For statements that hold a secret: what a superuser may set so that no view, no log and no module keeps their text, whatever the server's settings are.
+UNSEEN = {"track_activities": "off", "log_statement": "none", "log_min_error_statement": "panic", "log_min_duration_statement": "-1",
+          "log_min_duration_sample": "-1", "log_transaction_sample_rate": "0", "debug_print_parse": "off", "debug_print_rewritten": "off",
+          "debug_print_plan": "off", "auto_explain.log_min_duration": "-1", "pg_stat_statements.track": "none", "pgaudit.log": "none"}
+# A lock of the server's own kind (advisory) could be taken by anybody who reads there. One process is enough: the agent, which holds its node's lock.
+_changing = threading.RLock()
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where the node's PostgreSQL listens and who may administer it.
+    """Where the node's PostgreSQL listens, who may administer it, and as whom the agent works on what is the owner's.
 
     ``root_certificate`` is the file of the authorities that peers' certificates must come from; None where peers speak no TLS.
     """
@@ -23,6 +35,7 @@ class Server:
     socket_directory: str
     port: int
     superuser: str = "postgres"
+    role: str = "unison_agent"
     root_certificate: str | None = None
 
 
@@ -37,9 +50,8 @@ def configure(server: Server) -> None:
 
 def security() -> dict[str, str]:
     """Return what a connection string to a peer needs, so that it is the peer and nobody listens."""
-    if _server is None:
-        raise RuntimeError("services.server.configure() was not called")
-    return {"sslmode": "verify-full", "sslrootcert": _server.root_certificate} if _server.root_certificate else {}
+    certificate = _current().root_certificate
+    return {"sslmode": "verify-full", "sslrootcert": certificate} if certificate else {}
 
 
 def options(settings: dict[str, str]) -> str:
@@ -51,43 +63,97 @@ def options(settings: dict[str, str]) -> str:
 
 @contextmanager
 def connect(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
-    """Open a connection to ``database``, commit at the end, roll back on an exception.
+    """Open a connection to ``database`` as the agent's own role, commit at the end, roll back on an exception.
 
+    The role has the rights of the owner, and may choose which triggers fire; so what the owner makes run here gains nothing (services/agent_role.py).
     Every value is written in one fixed way (ISO dates, UTC, all digits), so that nodes can be compared.
     Raises ServiceError when the server does not answer.
     """
-    if _server is None:
-        raise RuntimeError("services.server.configure() was not called")
-    limits = {"lock_timeout": "10s", "statement_timeout": "60s"}
+    role = _current().role
     try:
-        connection = psycopg2.connect(
-            host=_server.socket_directory, port=_server.port, user=_server.superuser, dbname=database, connect_timeout=5,
-            application_name="pgunison agent", options=options(limits | (settings or {})))
-    except psycopg2.OperationalError as error:
-        raise ServiceError("PostgreSQL does not answer", str(error).strip(), "see the node's log") from error
-    try:
-        connection.autocommit = autocommit
+        connection = _open(database, role, settings)
+    except ServiceError as error:
+        if f'role "{role}" does not exist' not in error.detail:
+            raise
+        _adopt(database, role)
+        connection = _open(database, role, settings)
+    with _transaction(connection, autocommit):
         yield connection
-        if not autocommit:
-            connection.commit()
+
+
+@contextmanager
+def administer(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
+    """Open a connection as :func:`connect` does, but as the superuser.
+
+    For what nobody else may do, and for nothing that reads or writes a table, or calls a function, that the owner can change. RESET ROLE takes a superuser's
+    rights back, so SET ROLE is no protection. Used for:
+
+    - roles and the database (node.prepare): only a superuser may make a role that replicates;
+    - the schema unison, its functions and tables (node.prepare): they belong to the superuser, because the guard's function runs for each DDL statement, a
+      superuser's too. The statements define; they do not touch rows. Whatever the owner had hung at them is removed first;
+    - event triggers (node.prepare);
+    - subscriptions and replication origins (subscription.setup): they belong to the owner, who may not read the password in them;
+    - to see whether the database is there at all (node.describe).
+    """
+    connection = _open(database, _current().superuser, settings)
+    with _transaction(connection, autocommit):
+        yield connection
+
+
+@contextmanager
+def changing() -> Iterator[None]:
+    """Keep every other change of this node out meanwhile. Raises ServiceError when another one takes too long."""
+    if not _changing.acquire(timeout=CHANGE_PATIENCE_S):
+        raise ServiceError("another change of this node is under way", f"it took longer than {CHANGE_PATIENCE_S:.0f} s", "try again")
+    try:
+        yield
     finally:
-        connection.close()
+        _changing.release()
 
 
 @contextmanager
 def change(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
-    """Open a connection as :func:`connect` does, and keep every other change of this node out meanwhile.
-
-    The lock belongs to the session: it also holds for what cannot run in a transaction, and ends with it.
-    """
-    with connect(database, autocommit=True, settings=settings) as connection:
-        with connection.cursor() as cursor:
-            try:
-                cursor.execute("SELECT pg_advisory_lock(%s)", [CHANGE_LOCK])
-            except psycopg2.errors.LockNotAvailable as error:
-                raise ServiceError("another change of this node is under way", "it held the lock for longer than 10 s",
-                                   "try again") from error
-        connection.autocommit = autocommit
+    """Open a connection as :func:`connect` does, and keep every other change of this node out meanwhile."""
+    with changing(), connect(database, autocommit=autocommit, settings=settings) as connection:
         yield connection
+
+
+def _current() -> Server:
+    if _server is None:
+        raise RuntimeError("services.server.configure() was not called")
+    return _server
+
+
+def agent() -> str:
+    """Return the name of the agent's own role."""
+    return _current().role
+
+
+def _open(database: str, role: str, settings: dict[str, str] | None):
+    server = _current()
+    try:
+        return psycopg2.connect(
+            host=server.socket_directory, port=server.port, user=role, dbname=database, connect_timeout=5,
+            application_name="pgunison agent", options=options(LIMITS | (settings or {})))
+    except psycopg2.OperationalError as error:
+        raise ServiceError("PostgreSQL does not answer", str(error).strip(), "see the node's log") from error
+
+
+def _adopt(database: str, role: str) -> None:
+    """Give the agent its role on a node that an earlier version prepared, or that a superuser took it from."""
+    with administer(database) as connection, connection.cursor() as cursor:
+        owner = former_owner(cursor)
+        if owner is None:
+            raise ServiceError("the node is not prepared", f"role {role} does not exist", "call node.prepare first")
+        ensure_agent_role(cursor, role, owner)
+
+
+@contextmanager
+def _transaction(connection, autocommit: bool) -> Iterator[None]:
+    try:
+        connection.autocommit = autocommit
+        yield
         if not autocommit:
             connection.commit()
+    finally:
+        connection.close()

@@ -10,8 +10,8 @@ from psycopg2 import sql
 from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
-from services.seed import seed, unseeded
-from services.server import change, options, security
+from services.seed import ensure_origin, seed, unseeded
+from services.server import UNSEEN, administer, change, options, security
 
 SLOT_TIMEOUT_S = 120
 
@@ -38,18 +38,21 @@ class Subscription(microesb.ClassHandler):
         result = Result()
         node = self.parent_object
         name = link_name(self.source, node.name)
-        # A failing statement is logged whole, and this one holds a password. A slot waits for the peer's running transactions.
-        settings = {"log_min_error_statement": "panic", "statement_timeout": f"{SLOT_TIMEOUT_S}s"}
-        with change(node.database, autocommit=True, settings=settings) as connection, connection.cursor() as cursor:
+        # a slot waits for the peer's running transactions
+        settings = UNSEEN | {"statement_timeout": f"{SLOT_TIMEOUT_S}s"}
+        with (change(node.database, autocommit=True) as connection, connection.cursor() as cursor,
+              administer(node.database, autocommit=True, settings=settings) as administration, administration.cursor() as superuser):
             owner = node.require_prepared(cursor)
-            self._create(cursor, name, owner, result)
-            self._refresh(cursor, name, result)
+            self._create(superuser, name, owner, result)
+            if self._incomplete(cursor, name):
+                self._refresh(superuser, name, result)
             if unseeded(cursor, name):
+                ensure_origin(superuser)
                 rows = seed(connection, self._peer, name)
                 result.done.append(f"merged {rows} rows and tombstones of {self.source}")
             cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])
             if not cursor.fetchone()[0]:
-                cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+                superuser.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
                 result.done.append(f"enabled {name}")
         return result
 
@@ -119,18 +122,20 @@ class Subscription(microesb.ClassHandler):
             cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [name])
             return bool(cursor.rowcount)
 
-    def _refresh(self, cursor, name: str, result: Result) -> None:
-        """Take tables that were set up and published after the subscription was made."""
+    def _incomplete(self, cursor, name: str) -> bool:
+        """Tell whether tables were set up and published after the subscription was made."""
         cursor.execute("SELECT count(*) FROM (SELECT 'unison' AS schema_name, 'beat' AS table_name UNION ALL"
                        " SELECT t.* FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
                        " ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)) AS t"
                        " WHERE NOT EXISTS (SELECT FROM pg_subscription_rel s JOIN pg_subscription p ON p.oid = s.srsubid"
                        " WHERE p.subname = %s AND s.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))", [name])
-        if cursor.fetchone()[0]:
-            # only an enabled subscription can be refreshed
-            cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
-            cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(sql.Identifier(name)))
-            result.done.append(f"took new tables into {name}")
+        return bool(cursor.fetchone()[0])
+
+    def _refresh(self, cursor, name: str, result: Result) -> None:
+        # only an enabled subscription can be refreshed
+        cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+        cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(sql.Identifier(name)))
+        result.done.append(f"took new tables into {name}")
 
     def _peer(self):
         try:

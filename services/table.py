@@ -11,10 +11,10 @@ from services.fitness import require_fit
 from services.foreign_key import orphans
 from services.result import Result
 from services.sequence import node_range, set_range
-from services.server import change, connect
+from services.server import administer, change, connect
 from services.shape import VERSION_COLUMNS, Shape
 from services.texts import code_digest
-from services.trigger import CALLED, INSTALLED
+from services.trigger import CALLED, CALLED_BY_WRITERS, INSTALLED
 
 
 class Table(microesb.ClassHandler):
@@ -29,8 +29,6 @@ class Table(microesb.ClassHandler):
         node = self.parent_object
         with change(node.database) as connection, connection.cursor() as cursor:
             owner = node.require_prepared(cursor)
-            cursor.execute("SELECT current_user")
-            superuser = cursor.fetchone()[0]
             # what is made belongs to the owner: the apply workers then run with its rights and no more
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
             self._create(cursor, result)
@@ -43,7 +41,8 @@ class Table(microesb.ClassHandler):
                 self._install(cursor, found, result)
                 self._record(cursor, found)
             self._set_ranges(cursor, result)
-            cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(superuser)))
+            cursor.execute("RESET ROLE")
+        with administer(node.database) as connection, connection.cursor() as cursor:
             installation.remove_leftovers(cursor)
         return result
 
@@ -186,8 +185,7 @@ class Table(microesb.ClassHandler):
         for trigger in self.Trigger:
             trigger.install(cursor, parts)
         installation.remove_leftovers_of(cursor, found.companion(""))
-        # it writes as the owner: for the triggers only. Now that no older version's is left, the name is one function's.
-        cursor.execute(sql.SQL("REVOKE EXECUTE ON FUNCTION {revive} FROM PUBLIC").format(**parts["functions"]))
+        cursor.execute(statements.render("close", cursor, writers=sql.Literal([found.companion(kind) for kind in CALLED_BY_WRITERS])))
         # the copy of a joining node reads rows and tombstones as the replicator
         cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_replicators").format(sql.Identifier(self.schema)))
         cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))

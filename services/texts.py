@@ -6,6 +6,7 @@ it anew, first what stands once in the database, then what stands once a table. 
 
 import hashlib
 import inspect
+import re
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
@@ -14,9 +15,11 @@ from services import shape, statements
 from services.trigger import CALLED, INSTALLED
 
 # Once a database, in this order, each repeatable (services/installation.py).
-DATABASE = ("schema", "guard", "know", "conflict", "beat", "privileges")
+DATABASE = ("takeover", "agent_role", "schema", "guard", "know", "conflict", "beat", "privileges")
+# What an apply worker writes to under the name of its owner; everything else of DATABASE is the superuser's.
+OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).
-TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED)
+TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
 QUERY = ("collect", "foreign_keys", "leftovers", "overdue", "round", "running", "send_beat", "shares", "sizes", "sweep",
          "trim_conflicts", "unfit_columns", "unowned_sequences", "upkeep")
@@ -34,10 +37,22 @@ def code_digest() -> str:
     return _digest(TABLE, _table_sources())
 
 
+def relation_names() -> list[str]:
+    """List the tables and sequences that the texts make once a database and that are the superuser's."""
+    texts = "".join(map(statements.text, DATABASE))
+    return sorted(set(re.findall(r"^CREATE (?:TABLE|SEQUENCE) IF NOT EXISTS unison\.(\w+)", texts, re.MULTILINE)) - OWNERS)
+
+
+def function_names() -> list[str]:
+    """List the functions that the texts make once a database."""
+    return sorted(set(re.findall(r"^CREATE OR REPLACE FUNCTION unison\.(\w+)", "".join(map(statements.text, DATABASE)), re.MULTILINE)))
+
+
 @cache
 def _database_sources() -> tuple[str, ...]:
     """Read the Python that fills in the texts, and grants what no text does. By file: importing these here would be a circle."""
-    return tuple(resources.files("services").joinpath(name).read_text(encoding="utf-8") for name in ("installation.py", "publication.py", "role.py"))
+    names = ("installation.py", "agent_role.py", "publication.py", "role.py")
+    return tuple(resources.files("services").joinpath(name).read_text(encoding="utf-8") for name in names)
 
 
 @cache

@@ -21,6 +21,8 @@ INSTALLED = {
 
 # Functions that the parts call, made before them.
 CALLED = ("revive", "settle")
+# Functions that a trigger calls as whoever writes; nobody may call the others (close.sql).
+CALLED_BY_WRITERS = ("buried",)
 
 
 class Trigger(microesb.MultiClassHandler):

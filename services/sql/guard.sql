@@ -26,8 +26,8 @@ SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     r record;
 BEGIN
-    -- the agent itself
-    IF (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
+    -- the agent itself, and what only a superuser does
+    IF session_user = {agent_text} OR (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN
         RETURN;
     END IF;
     FOR r IN SELECT schema_name, table_name FROM unison.replicated_table

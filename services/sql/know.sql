@@ -5,7 +5,8 @@
 -- So whoever sees a fresh key need not look for it (outlive_drawn.sql, merge_row.sql).
 
 -- Let keys up to this place of their range be known; always true. A thousand at once, so that this is rare. A key of no node's range, such as -1, is never fresh.
--- One at a time, or a lower value could be set after a higher one. The lock ends with the subtransaction, whose failure nothing in a sequence feels.
+-- One at a time, or a lower value could be set after a higher one. The lock ends with the subtransaction, whose failure nothing in a sequence feels. It is on a
+-- table that only the owner may lock: an advisory lock could be taken, and kept, by anybody who reads.
 -- (nextval would need no lock, but would change what a client's lastval() answers.)
 CREATE OR REPLACE FUNCTION unison.know(known regclass, node bigint, place bigint) RETURNS boolean LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $body$
@@ -14,8 +15,7 @@ BEGIN
         RETURN true;
     END IF;
     BEGIN
-        -- far from the numbers that users' own locks have
-        PERFORM pg_advisory_xact_lock((x'756e6b6e'::bigint << 32) | known::oid::bigint);
+        LOCK TABLE unison.knowing IN EXCLUSIVE MODE;
         IF pg_sequence_last_value(known) < place THEN
             PERFORM setval(known, place | 1023);
         END IF;

@@ -1,7 +1,8 @@
--- What pgunison keeps on a node beside the user's tables. Owned by the owner role; {owner} is that role.
+-- What pgunison keeps on a node beside the user's tables. The superuser's, so that nobody hangs anything at it; {owner}, whose rights the apply workers and
+-- the agent have, reads and writes it (privileges.sql).
 
 -- All of it in one schema, so that DROP SCHEMA removes it and no name meets a user's.
-CREATE SCHEMA IF NOT EXISTS unison AUTHORIZATION {owner};
+CREATE SCHEMA IF NOT EXISTS unison;
 
 -- Which member of which cluster this server is; one row. "serving" turns true when the node has joined.
 CREATE TABLE IF NOT EXISTS unison.node (
@@ -115,18 +116,11 @@ CREATE TABLE IF NOT EXISTS unison.replaced (
     PRIMARY KEY (version_ts, version_node, key_hash, schema_name, table_name)
 );
 
-ALTER TABLE unison.node OWNER TO {owner};
-ALTER TABLE unison.replicated_table OWNER TO {owner};
-ALTER TABLE unison.seeded OWNER TO {owner};
-ALTER SEQUENCE unison.round_number OWNER TO {owner};
-ALTER TABLE unison.round OWNER TO {owner};
-ALTER TABLE unison.overdue OWNER TO {owner};
-ALTER SEQUENCE unison.floor OWNER TO {owner};
+-- Never a row: what know.sql locks.
+CREATE TABLE IF NOT EXISTS unison.knowing ();
+
+-- An apply worker writes to a table as its owner, so this one is not the superuser's
 ALTER TABLE unison.beat OWNER TO {owner};
-ALTER TABLE unison.member OWNER TO {owner};
-ALTER TABLE unison.hearsay OWNER TO {owner};
-ALTER TABLE unison.conflict OWNER TO {owner};
-ALTER TABLE unison.replaced OWNER TO {owner};
 -- stamp_insert.sql and stamp_update.sql read it as whoever writes
 GRANT SELECT ON SEQUENCE unison.floor TO PUBLIC;
 -- a seed reads them

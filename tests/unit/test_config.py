@@ -31,7 +31,7 @@ A_NAME = "a name of 1 to 63 bytes without control characters"
 A_COLUMN_NAME = f"{A_NAME}, not modified_ts or modified_node, which hold the row's version"
 A_ROLE_NAME = (
     "a role name of 1 to 31 characters a-z, 0-9 and _, not beginning with a digit or pg_, "
-    "and none of postgres, public, none and the groups unison_writers, unison_readers and unison_replicators"
+    "and none of postgres, public, none, unison_agent and the groups unison_writers, unison_readers and unison_replicators"
 )
 AN_ID = "an id of 1 to 32 characters a-z, 0-9 and -, beginning with a letter"
 A_NODE_NAME = "a node name of 1 to 16 characters a-z and 0-9, beginning with a letter"

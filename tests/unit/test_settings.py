@@ -79,7 +79,7 @@ def test_values_are_quoted(value, text):
 def test_everybody_needs_a_password():
     lines = [line.split() for line in pg_hba(CONFIGURATION).splitlines() if not line.startswith("#")]
     assert lines == [
-        ["local", "all", "postgres", "peer", "map=agent"], ["local", "all", "all", "scram-sha-256"],
+        ["local", "all", "postgres", "peer", "map=agent"], ["local", "all", "unison_agent", "peer", "map=agent"], ["local", "all", "all", "scram-sha-256"],
         ["host", '"lb-test"', "all", "127.0.0.0/8", "scram-sha-256"], ["host", '"lb-test"', "all", "172.28.64.0/24", "scram-sha-256"]]
 
 
@@ -93,9 +93,10 @@ def test_a_database_with_a_meaning_of_its_own(database):
 def test_the_agents_user_is_the_superuser_on_the_socket(monkeypatch):
     monkeypatch.setattr("container.settings.os.getuid", lambda: 1000)
     monkeypatch.setattr("container.settings.getpass.getuser", lambda: "somebody")
-    assert pg_ident(CONFIGURATION) == 'agent "somebody" postgres\n'
+    assert pg_ident(CONFIGURATION) == 'agent "somebody" postgres\nagent "somebody" unison_agent\n'
 
 
 def test_root_and_the_servers_own_user_are_too(monkeypatch):
     monkeypatch.setattr("container.settings.os.getuid", lambda: 0)
-    assert pg_ident(replace(CONFIGURATION, user=User("nobody", 65534, 65534))) == 'agent "nobody" postgres\nagent "root" postgres\n'
+    assert pg_ident(replace(CONFIGURATION, user=User("nobody", 65534, 65534))) == (
+        'agent "nobody" postgres\nagent "nobody" unison_agent\nagent "root" postgres\nagent "root" unison_agent\n')
