@@ -75,7 +75,7 @@ def main() -> int:
     # uvicorn ends on these signals and then raises them again: PostgreSQL has to be stopped first
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)
-    uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off", limit_concurrency=64,
+    uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off",
                                   timeout_graceful_shutdown=2, **secured)).run(sockets=[listener])
     keeper.stop()
     return 0

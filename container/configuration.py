@@ -23,6 +23,7 @@ class AgentConfiguration:
     ``upkeep`` are properties for ``node.maintain``; ``max_nodes`` is how many nodes the cluster may have, ``networks`` (CIDR) where clients come from.
     ``tls`` is the directory of the node's certificates (:mod:`container.certificates`); None where nothing leaves the machine. ``console``: log to
     stderr, too, which a container's engine keeps. ``code`` is the digest of the sources that the agent was started from, for whoever made the node to look up.
+    ``gateway`` is the address from which the host and the world behind it come, where the nodes have a network of their own: no peer is there.
     """
 
     cluster: str
@@ -44,6 +45,7 @@ class AgentConfiguration:
     tls: Path | None = None
     console: bool = False
     code: str | None = None
+    gateway: str | None = None
 
     @property
     def data(self) -> Path:

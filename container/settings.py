@@ -65,9 +65,16 @@ def _settings(configuration: AgentConfiguration, peers: int, major_version: int)
 def pg_hba(configuration: AgentConfiguration) -> str:
     """Write who may come in: the agent through the socket, everybody else with a password; no line says trust."""
     lines = ["# TYPE DATABASE USER ADDRESS METHOD", "local all postgres peer map=agent", "local all unison_agent peer map=agent",
-             "local all all scram-sha-256"]
+             "local all +unison_replicators reject", "local all all scram-sha-256"]
     kind = "hostssl" if configuration.tls else "host"
-    # The word "replication" stands in no line: nobody can copy the whole server with the replicator's password.
+    # The word "replication" stands in no line, but that keeps out physical standbys only: a walsender of one database (replication=database) is admitted by
+    # the lines of that database, and may take a base backup, too. PostgreSQL has no attribute for the one without the other. So the replicator is admitted
+    # from where nodes are. Through the gateway comes the host, and whoever it forwards. Processes of one machine all come from its loopback: there, its
+    # password is worth the whole server.
+    if configuration.gateway:
+        lines.append(f"{kind} all +unison_replicators {configuration.gateway}/32 reject")
+    lines += [f"{kind} {hba_quoted(configuration.database)} +unison_replicators {network} scram-sha-256" for network in configuration.networks]
+    lines += ["host all +unison_replicators all reject", "host all unison_agent all reject"]
     lines += [f"{kind} {hba_quoted(configuration.database)} all {network} scram-sha-256" for network in configuration.networks]
     return "\n".join(lines) + "\n"
 

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from services.errors import ServiceError
 
 BODY_LIMIT_BYTES = 256 * 1024
 BODY_TIMEOUT_S = 30.0
+BUSY_LIMIT = 64
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,27 @@ def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: 
     ``token`` is what callers must bear, beside a certificate where the agent speaks TLS; ``health_of`` returns what ``/health`` says of the node,
     ``not_ready`` returns why the node may not serve, or None.
     """
+    busy = set()
+
+    def limited(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Refuse a request when too many are being answered; /health has no such limit, because it asks nobody."""
+        async def answer(request: Request) -> Response:
+            if len(busy) >= BUSY_LIMIT:
+                return JSONResponse({"error": f"{BUSY_LIMIT} requests are being answered"}, 503, {"Retry-After": "1", "Connection": "close"})
+            busy.add(request)
+            try:
+                return await endpoint(request)
+            finally:
+                busy.remove(request)
+
+        return answer
+
     async def call(request: Request) -> Response:
         given = request.headers.get("authorization", "")
         if not getattr(request.state, "certified", True):
             return JSONResponse({"error": "a client certificate of this cluster is missing"}, 401)
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return JSONResponse({"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": "Bearer"})
+            return JSONResponse({"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": "Bearer", "Connection": "close"})
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await request.body()
@@ -56,7 +72,7 @@ def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: 
         reason = await run_in_threadpool(not_ready)
         return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
-    routes = [Route("/", call, methods=["POST"]), Route("/health", health), Route("/ready", ready)]
+    routes = [Route("/", limited(call), methods=["POST"]), Route("/health", health), Route("/ready", limited(ready))]
     return Starlette(routes=routes, max_body_size=BODY_LIMIT_BYTES)
 
 

@@ -235,7 +235,8 @@ class DockerRuntime:
             cluster=configuration.id, node=node.name, index=node.index, database=configuration.database, address="0.0.0.0",
             postgresql_port=configuration.postgresql_port, agent_port=configuration.agent_port, max_nodes=configuration.max_nodes,
             networks=(str(configuration.subnet),), settings=configuration.settings, upkeep=configuration.upkeep, directory=DATA,
-            binaries=HOME / "postgresql", token_file=SETTINGS / "agent-token", template=HOME / "template", user=None, tls=SETTINGS / "tls", console=True)
+            binaries=HOME / "postgresql", token_file=SETTINGS / "agent-token", template=HOME / "template", user=None, tls=SETTINGS / "tls", console=True,
+            gateway=str(configuration.gateway))
         files = {"agent.json": agent.dump().encode(), "agent-token": self._credentials.token_file.read_bytes(),
                  "tls/ca.pem": self.certificates.authorities.read_bytes(), "tls/node.pem": self.certificates.node(node).read_bytes()}
         return pack([SETTINGS, SETTINGS / "tls"], {SETTINGS / name: content for name, content in files.items()}, USER_ID)
