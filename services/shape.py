@@ -50,11 +50,14 @@ class Shape:
         updatable = [column for column in stored if column not in self.always_identity]
         names = {
             "table": sql.Identifier(self.schema, self.table), "image": beside("image"), "tombstone": beside("tombstone"),
-            "buried": beside("buried"), "revive": beside("revive"), "settle": beside("settle"),
+            **{part: beside(part) for part in CALLED},
             "schema_text": sql.Literal(self.schema), "table_text": sql.Literal(self.table), "tombstone_index": sql.Identifier(self.companion("tombstone_key")),
             "tombstone_arrival": sql.Identifier(self.companion("tombstone_arrival")), "node": sql.Literal(node_index),
             "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable),
-        } | {f"{alias}_key": joined(key, alias) for alias in ("t", "d", "n", "o", "r", "new", "incoming")}
+        } | {f"{alias}_key": joined(key, alias)
+              for alias in ("t", "d", "n", "o", "r", "new", "gone", "arriving", "incoming")}
+        names["same_key"] = sql.SQL("({})").format(sql.SQL(" AND ").join(
+            [sql.SQL("{} OPERATOR(pg_catalog.=) {}").format(sql.Identifier("old", column), sql.Identifier("new", column)) for column in key]))
         # a whole row, but for what is generated: transition tables hold no virtual columns, images hold none at all
         names |= {f"{alias}_all": sql.SQL(", ").join(sql.NULL if column in self.generated else sql.Identifier(alias, column) for column in self.columns)
                   for alias in ("t", "n", "o", "new")}
@@ -70,7 +73,7 @@ class Shape:
     def _key_parts(self, node_index: int) -> dict[str, sql.Composable]:
         """Give the conditions of know.sql: is the key fresh, drawn here or sent by the node that drew it; let it be known. Where no sequence draws keys, none
         is ever fresh."""
-        aliases = ("new", "o", "n", "t", "d", "incoming")
+        aliases = ("new", "o", "n", "t", "d", "gone", "arriving", "incoming")
         if not self.own_sequence_key:
             return {"sent_fresh": sql.SQL("false")} | {f"{alias}_known": sql.SQL("true") for alias in aliases}
         known = self.companion("known")

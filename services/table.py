@@ -14,7 +14,7 @@ from services.sequence import node_range, set_range
 from services.server import administer, change, connect
 from services.shape import VERSION_COLUMNS, Shape
 from services.texts import code_digest
-from services.trigger import CALLED, CALLED_BY_WRITERS, INSTALLED
+from services.trigger import CALLED, INSTALLED
 
 
 class Table(microesb.ClassHandler):
@@ -185,7 +185,7 @@ class Table(microesb.ClassHandler):
         for trigger in self.Trigger:
             trigger.install(cursor, parts)
         installation.remove_leftovers_of(cursor, found.companion(""))
-        cursor.execute(statements.render("close", cursor, writers=sql.Literal([found.companion(kind) for kind in CALLED_BY_WRITERS])))
+        cursor.execute(statements.render("close", cursor))
         # the copy of a joining node reads rows and tombstones as the replicator
         cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_replicators").format(sql.Identifier(self.schema)))
         cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))

@@ -8,8 +8,8 @@ from services import statements
 # apply workers. Each part is the file of the same name in sql/.
 INSTALLED = {
     "stamp_insert": {("row", "zzz_unison_stamp_insert", "O")},
-    "stamp_update": {("row", "zzz_unison_stamp_update", "O")},
     "outlive": {("row", "zzz_unison_outlive", "O")},
+    "outlive_moved": {("row", "zzz_unison_outlive_moved", "O")},
     "image": {("row", "zzz_unison_image", "O")},
     "bury": {("row", "zzz_unison_bury", "O")},
     "truncate": {("row", "zzz_unison_truncate", "O")},
@@ -20,9 +20,7 @@ INSTALLED = {
 
 
 # Functions that the parts call, made before them.
-CALLED = ("revive", "settle")
-# Functions that a trigger calls as whoever writes; nobody may call the others (close.sql).
-CALLED_BY_WRITERS = ("buried",)
+CALLED = ("latest", "move", "revive", "settle")
 
 
 class Trigger(microesb.MultiClassHandler):

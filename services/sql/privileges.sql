@@ -1,7 +1,7 @@
 -- Take from PUBLIC what PostgreSQL gives it in every database; {database} is ours. What the kinds of roles need, they get by name.
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO unison_writers, unison_readers, unison_replicators;
--- stamp_update.sql calls a function of the schema as the writer; a joining node reads tombstones
+-- a writer reads the floor, for its stamps; a joining node reads tombstones
 GRANT USAGE ON SCHEMA unison TO unison_writers, unison_replicators;
 -- images, tombstones and the functions of the merge are the owner's, and so are the apply workers, which write the rest
 GRANT USAGE, CREATE ON SCHEMA unison TO {owner};

@@ -121,7 +121,7 @@ CREATE TABLE IF NOT EXISTS unison.knowing ();
 
 -- An apply worker writes to a table as its owner, so this one is not the superuser's
 ALTER TABLE unison.beat OWNER TO {owner};
--- stamp_insert.sql and stamp_update.sql read it as whoever writes
+-- stamp_insert.sql and image.sql read it as whoever writes
 GRANT SELECT ON SEQUENCE unison.floor TO PUBLIC;
 -- a seed reads them
 GRANT SELECT ON unison.member TO unison_replicators;

@@ -47,6 +47,7 @@ def laboratory(state_directory) -> Iterator[Laboratory]:
         receivers = [Database(where, name, index) for index, name in enumerate(("receiver1", "receiver2"), 4)]
         for origin in origins:
             origin.set_clock()
+            origin.meddle()
         yield Laboratory(origins, receivers)
         for database in origins + receivers:
             database.close()

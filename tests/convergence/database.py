@@ -21,7 +21,8 @@ from services.statements import joined
 from tests.convergence.messages import KINDS, Message, Sender, version
 
 CLUSTER, TABLE, KEY = "orders", "entry", "id"
-COLUMNS = [{"name": KEY, "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}]
+COLUMNS = [{"name": KEY, "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}, {"name": "parent", "type": "bigint"},
+           {"name": "patron", "type": "bigint"}]
 ROLES = [{"name": "app_owner", "kind": "owner", "password": "owner of orders"}]
 STATEMENTS = 1000
 # An ordinary writer's clock, as the test sets it. It stands still within an operation: the coarsest clock there is.
@@ -29,6 +30,42 @@ CLOCK = """
 CREATE FUNCTION test.clock() RETURNS timestamptz LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
 AS $$ SELECT current_setting('test.clock')::timestamptz $$;
 GRANT USAGE ON SCHEMA test TO PUBLIC
+"""
+
+# What an application may add to a table: foreign keys that cascade, and triggers that write to the row once more, as the end of its value says.
+MEDDLING = """
+ALTER TABLE public.entry
+    ADD FOREIGN KEY (parent) REFERENCES public.entry ON UPDATE CASCADE ON DELETE SET NULL,
+    ADD FOREIGN KEY (patron) REFERENCES public.entry ON UPDATE SET NULL ON DELETE CASCADE;
+CREATE FUNCTION test.meddle() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND NEW.value LIKE '% flash' THEN
+        DELETE FROM public.entry WHERE id = NEW.id;
+        INSERT INTO public.entry (id, value) VALUES (NEW.id, NEW.value || 'ed');
+    ELSIF TG_OP = 'UPDATE' AND NEW.value LIKE '% again' THEN
+        UPDATE public.entry SET value = NEW.value || ' and more' WHERE id = NEW.id;
+    ELSIF TG_OP = 'UPDATE' AND NEW.value LIKE '% jump' THEN
+        UPDATE public.entry SET id = NEW.id # 1, value = NEW.value || 'ed'
+        WHERE id = NEW.id AND NOT EXISTS (SELECT FROM public.entry WHERE id = NEW.id # 1);
+    ELSIF TG_OP = 'UPDATE' AND NEW.value LIKE '% vanish' THEN
+        DELETE FROM public.entry WHERE id = NEW.id;
+    ELSIF TG_OP = 'DELETE' AND OLD.value LIKE '% stay' THEN
+        INSERT INTO public.entry (id, value) VALUES (OLD.id, OLD.value || 'ed') ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION test.meddle_before() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.value LIKE '% jump before' AND NOT EXISTS (SELECT FROM public.entry WHERE id = NEW.id # 1) THEN
+        NEW.id := NEW.id # 1;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER meddle AFTER INSERT OR UPDATE OR DELETE ON public.entry FOR EACH ROW EXECUTE FUNCTION test.meddle();
+CREATE TRIGGER meddle_before BEFORE UPDATE ON public.entry FOR EACH ROW EXECUTE FUNCTION test.meddle_before();
+CREATE TRIGGER z_min_update BEFORE UPDATE ON public.entry FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()
 """
 
 # A row that fails is inserted once more as an apply worker does it that was started again: carefully.
@@ -65,6 +102,11 @@ class Database:
             self._take_short_cuts(cursor)
             cursor.execute("SELECT to_regclass('unison.conflict') IS NOT NULL")
             self.records_conflicts = cursor.fetchone()[0]
+
+    def meddle(self) -> None:
+        """Give the table what an application may add to it."""
+        with self._writer.cursor() as cursor:
+            cursor.execute(MEDDLING)
 
     def close(self) -> None:
         """Close the connections."""

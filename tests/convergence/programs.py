@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 
 ORIGINS = 3
 HOUR = 3600
@@ -18,6 +18,29 @@ VERBS = {
     "touch both": "UPDATE public.entry SET value = '{value}' WHERE id IN ({key}, {other})",
     "delete both": "DELETE FROM public.entry WHERE id IN ({key}, {other})",
 }
+# Statements that change a row more than once, or prepare a row for it: by cascades of foreign keys, by the triggers of database.py (they do as the end
+# of the value says), and by writing a table in several parts.
+TWICE = {
+    "own parent": "UPDATE public.entry SET parent = id WHERE id = {key}",
+    "parent": "UPDATE public.entry SET parent = {other} WHERE id = {key} AND EXISTS (SELECT FROM public.entry WHERE id = {other})",
+    "own patron": "UPDATE public.entry SET patron = id, parent = id WHERE id = {key}",
+    "patron": "UPDATE public.entry SET patron = {other} WHERE id = {key} AND EXISTS (SELECT FROM public.entry WHERE id = {other})",
+    "again": "UPDATE public.entry SET value = '{value} again' WHERE id = {key}",
+    "jump": "UPDATE public.entry SET value = '{value} jump' WHERE id = {key}",
+    "jump before": "UPDATE public.entry SET value = '{value} jump before' WHERE id = {key}",
+    "stay": "UPDATE public.entry SET value = '{value} stay' WHERE id = {key}",
+    "vanish": "UPDATE public.entry SET value = '{value} vanish' WHERE id = {key}",
+    "flash": "INSERT INTO public.entry (id, value) SELECT {key}, '{value} flash' WHERE NOT EXISTS (SELECT FROM public.entry WHERE id = {key})",
+    "merge": "MERGE INTO public.entry AS t USING (VALUES ({key}::bigint), ({other}::bigint)) AS s (id) ON t.id = s.id"
+             " WHEN MATCHED AND t.id = {key} THEN DELETE WHEN MATCHED THEN UPDATE SET value = '{value}'"
+             " WHEN NOT MATCHED THEN INSERT (id, value) VALUES (s.id, '{value}')",
+    "replace": "WITH gone AS (DELETE FROM public.entry WHERE id = {key} RETURNING id)"
+               " UPDATE public.entry AS t SET id = gone.id, value = '{value}' FROM gone WHERE t.id = {other}",
+    "relay": "WITH gone AS (DELETE FROM public.entry WHERE id = {key} RETURNING id), moved AS"
+             " (UPDATE public.entry AS t SET id = gone.id FROM gone WHERE t.id = {other} RETURNING t.id)"
+             " INSERT INTO public.entry (id, value) SELECT {other}, '{value}' FROM moved",
+}
+STATEMENTS = VERBS | TWICE
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,9 @@ INITIAL = {
     "present": (Operation(0, "insert", 0, clock=-9),),
     "deleted": (Operation(0, "insert", 0, clock=-9), Operation(0, "delete", 0, clock=-8)),
     "both present": (Operation(0, "insert", 0, clock=-9), Operation(0, "insert", 1, clock=-8)),
+    # the first row is its own parent and that of the second one, which is the first one's patron
+    "family": (Operation(0, "insert", 0, clock=-9), Operation(0, "insert", 1, clock=-8), Operation(0, "own parent", 0, clock=-7),
+               Operation(0, "parent", 1, clock=-6), Operation(0, "patron", 0, clock=-5)),
 }
 
 
@@ -88,6 +114,20 @@ def programs(length: int, *, keys: int, clock: str, initial: str, sees: str, mir
         program = Program(operations, begun, own_keys)
         yield replace(program, operations=tuple(replace(each, origin=names[each.origin], sees=frozenset(names[origin] for origin in each.sees))
                                                 for each in operations)) if mirrored else program
+
+
+def twice(length: int, *, clock: str, initial: str) -> Iterator[Program]:
+    """Enumerate every program of so many operations, one of them at least of TWICE, at one or two origins that saw all of the other's or nothing."""
+    begun = INITIAL[initial]
+    choices = [(verb, key) for verb in STATEMENTS for key in (0, 1)]
+    for chosen in product(choices, repeat=length):
+        if not any(verb in TWICE for verb, _ in chosen):
+            continue
+        for origins in product(range(2), repeat=length - 1):
+            for sees in product((frozenset(), frozenset({0, 1})), repeat=length - 1):
+                places = zip((0, *origins), (frozenset(), *sees), chosen, strict=True)
+                yield Program(tuple(Operation(origin, verb, key, seen - {origin}, CLOCKS[clock](origin, number))
+                                    for number, (origin, seen, (verb, key)) in enumerate(places)), begun)
 
 
 def _extend(done: tuple[Operation, ...], world: "_World", length: int, keys: int, clock: Clock, sees: str, initial: str) -> Iterator:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.convergence.database import KEY, Database
 from tests.convergence.messages import Message
 from tests.convergence.oracle import Outcome, outcome
-from tests.convergence.programs import ORIGINS, VERBS, Operation, Program
+from tests.convergence.programs import ORIGINS, STATEMENTS, Operation, Program
 
 # Even; the second one is behind the beginning of node 1's part of the sequence.
 FIRST_KEY, FIRST_OWN_KEY = 2, 2**31 + 2
@@ -134,5 +134,5 @@ def _statements(scenarios: list[Scenario], number: int) -> Iterator[str]:
         if operation.clock != clock:
             clock = operation.clock
             yield f"SET test.clock = '{TIME_0 + datetime.timedelta(seconds=clock)}'"
-        yield VERBS[operation.verb].format(key=scenario.first_key + operation.key, other=scenario.first_key + 1 - operation.key,
+        yield STATEMENTS[operation.verb].format(key=scenario.first_key + operation.key, other=scenario.first_key + 1 - operation.key,
                                            value=f"{'ABC'[operation.origin]}{number + 1}")

@@ -1,7 +1,6 @@
 """The merge on real nodes: each scenario names the order in which changes arrive, and what every node must hold then."""
 
 import itertools
-import threading
 
 import psycopg2
 import pytest
@@ -19,6 +18,7 @@ from tests.convergence.comparison import (
     settle,
     wait_until,
 )
+from tests.convergence.session import Session
 
 ENTRY = {"name": "entry", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"},
                                       {"name": "other", "type": "text"}]}
@@ -492,28 +492,6 @@ def test_a_version_that_a_client_sends_is_overwritten(cluster, key):
 
 
 # --- races on one node ---
-
-
-class Session(threading.Thread):
-    """One statement in a thread, in a session that may have begun before; it may have to wait."""
-
-    def __init__(self, connection, statement: str):
-        super().__init__(daemon=True)
-        self.connection, self.statement = connection, statement
-        self.error: Exception | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(self.statement)
-        except psycopg2.Error as error:
-            self.error = error
-
-    def end(self) -> Exception | None:
-        self.join(20)
-        assert not self.is_alive(), f"still waiting: {self.statement}"
-        return self.error
 
 
 def race(cluster, first: str, second: str, isolation: str = "read committed", slow: str = "") -> Exception | None:

@@ -62,7 +62,7 @@ def test_the_method_sees_properties_children_items_and_their_defaults(set_up):
     columns = [{"name": "a", "type": "int"}, {"name": "b", "type": "int", "nullable": False, "default": {"function": "now"}}]
     execute(document("table.setup", Cluster=where(Table={"name": "t", "Column": columns})))
     assert seen == {"table": ("public", "t"), "columns": [("a", True, None), ("b", False, {"function": "now"})], "sequences": [],
-                    "triggers": ["stamp_insert", "stamp_update", "outlive", "image", "bury", "truncate", "merge_row", "merge_image", "merge_tombstone"]}
+                    "triggers": ["stamp_insert", "outlive", "outlive_moved", "image", "bury", "truncate", "merge_row", "merge_image", "merge_tombstone"]}
 
 
 def test_one_call_leaves_nothing_to_the_next(set_up):
