@@ -40,14 +40,17 @@ def lost(messages: list[Message]) -> tuple[frozenset[tuple[str, int]], frozenset
     """Return the versions of one key that lost a conflict: not the winner, and no writer that changed them had seen them.
 
     What a deletion deleted, or an update overwrote, is what its ``replaced`` says. A deletion that loses to a deletion is no loss: one with a later deletion
-    is in the second set, because it may have lost to a row before that one came. So is a version that a clock which stood still gave to two operations, or to
-    a row and a deletion within one.
+    is in the second set, because it may have lost to a row before that one came. So is a version that a clock which stood still gave to two
+    states, and one that was deleted by the very operation that made it: two deletions of one moment are one.
     """
     latest = max(messages, key=lambda message: message.version)
     replaced = {message.replaced for message in messages}
     last_deletion = max((m.version for m in messages if m.kind == "tombstone"), default=None)
     unseen = [m for m in messages if m.version != latest.version and m.version not in replaced]
-    makers = collections.Counter(version for version, *_ in {(m.version, m.operation, m.kind == "tombstone") for m in messages})
+    states = {(m.version, m.operation, *(value for column, value in m.values if not column.startswith("unison_"))) for m in messages}
+    makers = collections.Counter(version for version, *_ in states)
     doubtful = frozenset(version for version, count in makers.items() if count > 1)
+    deleted = {m.operation: m.version for m in messages if m.kind == "tombstone"}
+    doubtful |= {m.version for m in unseen if m.kind != "tombstone" and m.version < deleted.get(m.operation, m.version)}
     doubtful |= {m.version for m in unseen if m.kind == "tombstone" and m.version < last_deletion}
     return frozenset(m.version for m in unseen) - doubtful, doubtful
