@@ -59,7 +59,8 @@ class Maintenance:
         if done.get("collected"):
             logger.info("collected %d tombstones that every member has applied", done["collected"])
         failing = [(each["table"], each["age_s"], each["reason"]) for each in done.get("failing", [])]
-        self._judge(failing, [forgotten(each) for each in done.get("prepared", []) if each["age_s"] >= FORGOTTEN_AFTER_S])
+        self._judge(failing, [forgotten(each) for each in done.get("prepared", []) if each["age_s"] >= FORGOTTEN_AFTER_S]
+                    + done.get("settings", []))
 
     def _failed(self, reason: str) -> None:
         now = self._clock()

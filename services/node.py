@@ -3,7 +3,7 @@
 from microesb import microesb
 from psycopg2 import sql
 
-from services import installation, statements
+from services import installation, pinned, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.errors import ServiceError
 from services.kept import kept
@@ -42,6 +42,7 @@ class Node(microesb.ClassHandler):
             with connect(self.database) as connection, connection.cursor() as cursor:
                 self.require_prepared(cursor)
                 ensure_publication(cursor, owner, result)
+                pinned.keep(cursor, self.database, owner)
         return result
 
     def _make_roles(self, owner: str, result: Result) -> None:
@@ -114,7 +115,9 @@ class Node(microesb.ClassHandler):
             if identity is None or identity["fault"]:
                 return Result()
             done = maintain(connection, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
-            return Result(swept_sentence(done["swept"]), done)
+            with connection, connection.cursor() as cursor:
+                changed = pinned.keep(cursor, self.database, self.require_prepared(cursor))
+            return Result(swept_sentence(done["swept"]), done | {"settings": changed + pinned.overridden(self.database)})
 
     def require_prepared(self, cursor) -> str:
         """Return the owner role's name, or raise ServiceError when this is not the node that the call is for."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -23,6 +24,19 @@ UNSEEN = {"track_activities": "off", "log_statement": "none", "log_min_error_sta
           "debug_print_plan": "off", "auto_explain.log_min_duration": "-1", "pg_stat_statements.track": "none", "pgaudit.log": "none"}
 # A lock of the server's own kind (advisory) could be taken by anybody who reads there. One process is enough: the agent, which holds its node's lock.
 _changing = threading.RLock()
+
+
+# What somebody may have set for the database or the role, and must not reach us (services/pinned.py); of those that every supported PostgreSQL has.
+UNIFORM = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1", "bytea_output": "hex", "xmlbinary": "base64",
+           "xmloption": "content", "lc_monetary": "C", "lc_numeric": "C", "client_encoding": "UTF8", "array_nulls": "on", "transform_null_equals": "off",
+           "standard_conforming_strings": "on", "quote_all_identifiers": "off", "role": "none", "default_transaction_read_only": "off",
+           "default_transaction_isolation": "read committed", "default_transaction_deferrable": "off", "statement_timeout": "0", "lock_timeout": "0",
+           "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "synchronous_commit": "local", "exit_on_error": "off",
+           "gin_fuzzy_search_limit": "0", "plan_cache_mode": "auto", "check_function_bodies": "on", "default_tablespace": "", "temp_tablespaces": "",
+           "default_table_access_method": "heap", "local_preload_libraries": "", "enable_indexscan": "on", "enable_bitmapscan": "on",
+           "unison.careful": "", "unison.seeding": "off"}
+# the same, which the replicator may not set at a peer
+UNIFORM_HERE = {"session_replication_role": "origin"}
 
 
 @dataclass(frozen=True)
@@ -56,9 +70,18 @@ def security() -> dict[str, str]:
 
 def options(settings: dict[str, str]) -> str:
     """Write settings for a connection as libpq takes them, after those that make every node read and write values in one way."""
-    uniform = {"search_path": "pg_catalog", "timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "extra_float_digits": "1",
-               "bytea_output": "hex"}
-    return " ".join(f"-c {name}={value}" for name, value in (uniform | settings).items())
+    uniform = {"search_path": "pg_catalog", **UNIFORM}
+    # libpq splits at spaces
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in (uniform | settings).items())
+
+
+def unlimit(connection: Any) -> None:
+    """Lift the limit that older servers do not know, and would not take as an option."""
+    if connection.server_version >= 170000:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET transaction_timeout = 0")
+        connection.autocommit = False
 
 
 @contextmanager
@@ -92,6 +115,7 @@ def administer(database: str, *, autocommit: bool = False, settings: dict[str, s
     - the schema unison, its functions and tables (node.prepare): they belong to the superuser, because the guard's function runs for each DDL statement, a
       superuser's too. The statements define; they do not touch rows. Whatever the owner had hung at them is removed first;
     - event triggers (node.prepare);
+    - the settings of the owner and the replicators in the database (services/pinned.py), and to read those of the server's files;
     - subscriptions and replication origins (subscription.setup): they belong to the owner, who may not read the password in them;
     - to see whether the database is there at all (node.describe).
     """
@@ -132,9 +156,11 @@ def agent() -> str:
 def _open(database: str, role: str, settings: dict[str, str] | None):
     server = _current()
     try:
-        return psycopg2.connect(
+        connection = psycopg2.connect(
             host=server.socket_directory, port=server.port, user=role, dbname=database, connect_timeout=5,
-            application_name="pgunison agent", options=options(LIMITS | (settings or {})))
+            application_name="pgunison agent", options=options(UNIFORM_HERE | LIMITS | (settings or {})))
+        unlimit(connection)
+        return connection
     except psycopg2.OperationalError as error:
         raise ServiceError("PostgreSQL does not answer", str(error).strip(), "see the node's log") from error
 

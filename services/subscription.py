@@ -11,7 +11,7 @@ from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
 from services.seed import ensure_origin, seed, unseeded
-from services.server import UNSEEN, administer, change, options, security
+from services.server import UNSEEN, administer, change, options, security, unlimit
 
 SLOT_TIMEOUT_S = 120
 
@@ -140,6 +140,7 @@ class Subscription(microesb.ClassHandler):
     def _peer(self):
         try:
             connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed", options=options({}))
+            unlimit(connection)
         except psycopg2.OperationalError as error:
             raise ServiceError(f"{self.source} does not answer at {self.host}:{self.port}", str(error).strip().splitlines()[0],
                                "see that node's log") from error
