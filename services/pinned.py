@@ -46,7 +46,8 @@ def keep(cursor: Any, database: str, owner: str) -> list[str]:
             _pin(database, role, wrong)
         # where nothing was pinned yet, nobody has changed it
         tampered = sorted(set(wrong) & set(ALWAYS)) if set(found) & set(ALWAYS) else []
-        said += [f"ALTER ROLE {role} IN DATABASE has changed {', '.join(tampered)}, with which changes of peers are sent and applied: set back"] * bool(tampered)
+        if tampered:
+            said.append(f"ALTER ROLE {role} IN DATABASE has changed {', '.join(tampered)}, with which changes of peers are sent and applied: set back")
     return said
 
 

@@ -41,7 +41,8 @@ def administrator(cluster, node: str, database: str = "postgres") -> Iterator[ps
     configuration = cluster.site.configuration
     # what the session says for itself wins over all
     own = options({"search_path": "public", "session_replication_role": "origin", "transaction_timeout": "0"})
-    connection = psycopg2.connect(host=str(cluster.folder(node) / "socket"), port=configuration.postgresql_port, user="postgres", dbname=database, options=own)
+    connection = psycopg2.connect(host=str(cluster.folder(node) / "socket"), port=configuration.postgresql_port, user="postgres", dbname=database,
+                                  options=own)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
@@ -70,7 +71,8 @@ def write(cluster, word: str) -> None:
     for node in names(cluster):
         with administrator(cluster, node, cluster.site.configuration.database) as cursor:
             cursor.execute("INSERT INTO table1 (col1, list, price, at, bytes, span, number) SELECT %s || n, ARRAY[NULL, 'null', 'a'], 12.5::numeric::money,"
-                           " timestamptz '2020-01-01' + n * interval '1 h', '\\x00ff27'::bytea, '-1 day +02:03:04', 0.1::float8 + n FROM generate_series(1, 300) AS n",
+                           " timestamptz '2020-01-01' + n * interval '1 h', '\\x00ff27'::bytea, '-1 day +02:03:04', 0.1::float8 + n"
+                           " FROM generate_series(1, 300) AS n",
                            [f"{word} of {node} "])
             cursor.execute("UPDATE table1 SET list = list || NULL::text WHERE col1 LIKE %s", [f"{word} of {node} 1%"])
             cursor.execute("DELETE FROM table1 WHERE col1 LIKE %s", [f"{word} of {node} 2%"])
