@@ -3,7 +3,7 @@
 from microesb import microesb
 from psycopg2 import sql
 
-from services import shape
+from services import shape, statements
 from services.result import Result
 from services.server import change
 from services.shape import TOMBSTONE_COLUMNS
@@ -58,8 +58,5 @@ def ensure_publication(cursor, owner: str, result: Result) -> None:
 
 def published_tables(cursor) -> set[tuple[str, str]]:
     """List the users' tables that the node publishes together with their images and tombstones, those with the columns that peers take."""
-    cursor.execute("SELECT r.schema_name, r.table_name FROM unison.replicated_table r JOIN pg_publication_tables p ON p.pubname = %s"
-                   " AND (p.schemaname, p.tablename) IN ((r.schema_name, r.table_name), ('unison', r.image_name), ('unison', r.tombstone_name))"
-                   " AND (p.tablename <> r.tombstone_name OR (p.attnames::text[] @> (r.key_columns || %s) AND p.attnames::text[] <@ (r.key_columns || %s)))"
-                   " GROUP BY 1, 2 HAVING count(*) = 3", [NAME, *[list(TOMBSTONE_COLUMNS)] * 2])
+    cursor.execute(statements.text("published"), {"publication": NAME, "columns": list(TOMBSTONE_COLUMNS)})
     return set(cursor.fetchall())

@@ -29,6 +29,7 @@ class Table(microesb.ClassHandler):
         node = self.parent_object
         with change(node.database) as connection, connection.cursor() as cursor:
             owner = node.require_prepared(cursor)
+            before = self._recorded(cursor)
             # what is made belongs to the owner: the apply workers then run with its rights and no more
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
             self._create(cursor, result)
@@ -42,15 +43,17 @@ class Table(microesb.ClassHandler):
                 self._record(cursor, found)
             self._set_ranges(cursor, result)
             cursor.execute("RESET ROLE")
-        with administer(node.database) as connection, connection.cursor() as cursor:
-            installation.remove_leftovers(cursor)
+        if before:
+            # a table that is new here leaves nothing of an older version
+            with administer(node.database) as connection, connection.cursor() as cursor:
+                installation.remove_leftovers(cursor)
         return result
 
     def open(self) -> Result:
         """Let writers write and readers read: the table is replicated to and from every member."""
         result = Result()
         with change(self.parent_object.database) as connection, connection.cursor() as cursor:
-            self._require_set_up(cursor)
+            found = self._require_set_up(cursor)
             cursor.execute("UPDATE unison.replicated_table SET is_open = true"
                            " WHERE (schema_name, table_name) = (%s, %s) AND NOT is_open", [self.schema, self.name])
             if cursor.rowcount:
@@ -58,7 +61,7 @@ class Table(microesb.ClassHandler):
                 cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_writers, unison_readers").format(sql.Identifier(self.schema)))
                 cursor.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO unison_writers").format(table))
                 cursor.execute(sql.SQL("GRANT SELECT ON {} TO unison_readers").format(table))
-                self._skip_drawn_keys(cursor)
+                self._skip_drawn_keys(cursor, found)
                 for schema, sequence in self._owned_sequences(cursor):
                     cursor.execute(sql.SQL("GRANT USAGE ON SEQUENCE {} TO unison_writers").format(sql.Identifier(schema, sequence)))
                 result.done.append(f"opened {self.schema}.{self.name}")
@@ -214,9 +217,8 @@ class Table(microesb.ClassHandler):
         for column in sorted({row[0] for row in cursor} | asked):
             set_range(cursor, (self.schema, self.name), column, self.parent_object.index, result)
 
-    def _skip_drawn_keys(self, cursor) -> None:
+    def _skip_drawn_keys(self, cursor, found: Shape) -> None:
         """Let the sequence go on behind the keys that are there: a node that was made anew drew them in its former life."""
-        found = shape.read(cursor, self.schema, self.name)
         if found.own_sequence_key:
             first, last = node_range(self.parent_object.index)
             cursor.execute(sql.SQL(
@@ -233,7 +235,7 @@ class Table(microesb.ClassHandler):
         return cursor.fetchall()
 
     def _recorded(self, cursor) -> dict | None:
-        return next((row for row in replicated_tables(cursor) if (row["schema"], row["name"]) == (self.schema, self.name)), None)
+        return next(iter(replicated_tables(cursor, (self.schema, self.name))), None)
 
     def _require_set_up(self, cursor) -> Shape:
         self.parent_object.require_prepared(cursor)
@@ -253,11 +255,12 @@ def catalog_columns(cursor, schema: str, table: str) -> list[str]:
     return [row[0] for row in cursor]
 
 
-def replicated_tables(cursor) -> list[dict]:
-    """List what ``table.setup`` recorded on this node, in the order of the names."""
+def replicated_tables(cursor, only: tuple[str, str] | None = None) -> list[dict]:
+    """List what ``table.setup`` recorded on this node, in the order of the names; ``only`` of one table, by schema and name."""
     cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open,"
                    " signature IS NOT DISTINCT FROM unison.signature(schema_name, table_name)"
-                   " FROM unison.replicated_table ORDER BY schema_name, table_name")
+                   " FROM unison.replicated_table WHERE %s IS NULL OR (schema_name, table_name) = (%s, %s)"
+                   " ORDER BY schema_name, table_name", [only and only[1], *(only or (None, None))])
     names = ("schema", "name", "image", "tombstone", "description", "digest", "open", "unchanged")
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
