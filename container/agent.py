@@ -21,6 +21,7 @@ from container.configuration import AgentConfiguration
 from container.keeper import Keeper
 from container.postgresql import Postgresql
 from container.protocol import PromptProtocol
+from container.readiness import Readiness
 from container.web import application
 from esb_config.call import execute
 from esb_config.document import document
@@ -71,7 +72,8 @@ def main() -> int:
     keeper = Keeper(configuration, certificates)
     keeper.start()
     logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
-    web = application(token, lambda: health(configuration, keeper), lambda: not_ready(configuration, keeper))
+    readiness = Readiness(lambda: keeper.ailment() or keeper.unkept(), lambda: not_ready(configuration, keeper))
+    web = application(token, lambda: health(configuration, keeper), readiness.reason)
     # uvicorn ends on these signals and then raises them again: PostgreSQL has to be stopped first
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)
