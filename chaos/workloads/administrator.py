@@ -15,13 +15,15 @@ from chaos.session import Session
 from chaos.target import Target
 from chaos.workload import Finding, Marks, Operation, Rows, Workload, uuid_text
 
-GROUND = {"name": "ground", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "mark", "type": "uuid"},
-                                        {"name": "value", "type": "text"}, {"name": "amount", "type": "bigint"}]}
-# feature_not_supported, which is the guard's; insufficient_privilege; dependent_objects_still_exist; object_not_in_prerequisite_state, of a published table
+GROUND = {"name": "ground", "columns": [
+    {"name": "id", "type": "bigserial", "primary_key": True}, {"name": "mark", "type": "uuid"},
+    {"name": "value", "type": "text"}, {"name": "amount", "type": "bigint"}]}
+# feature_not_supported, which is the guard's; insufficient_privilege; dependent_objects_still_exist;
+# object_not_in_prerequisite_state, of a table that is published
 REFUSED = ("0A000", "42501", "2BP01", "55000")
 PATIENCE = "SET lock_timeout = '2s'"
 
-# each alone, or several in one string; {image} and {tombstone} are the companions of the table
+# each alone, or several in one string; {image} and {tombstone} are the companions of the table, {trigger} is one of ours
 HARMLESS = (
     "CREATE INDEX IF NOT EXISTS ground_value ON ground (value)",
     "CREATE INDEX IF NOT EXISTS ground_amount ON ground USING hash (amount) WHERE amount > 3",
@@ -41,7 +43,8 @@ HARMLESS = (
     "GRANT SELECT ON ground TO unison_readers",
     "ALTER TABLE ground ENABLE ROW LEVEL SECURITY",
     "ALTER TABLE ground DISABLE ROW LEVEL SECURITY",
-    "CREATE OR REPLACE TRIGGER z_min_update BEFORE UPDATE ON ground FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE OR REPLACE TRIGGER z_min_update BEFORE UPDATE ON ground FOR EACH ROW"
+    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
     "DROP TRIGGER IF EXISTS z_min_update ON ground",
     # of nobody's concern
     "CREATE TABLE IF NOT EXISTS scratch (id integer PRIMARY KEY, value text)",
@@ -67,14 +70,15 @@ DANGEROUS = (
     "ALTER TABLE ground DISABLE TRIGGER ALL",
     "ALTER TABLE ground DISABLE TRIGGER USER",
     "ALTER TABLE ground ENABLE TRIGGER ALL",
-    "ALTER TABLE ground DISABLE TRIGGER zzz_unison_stamp_update",
-    "ALTER TABLE ground ENABLE ALWAYS TRIGGER zzz_unison_image",
+    "ALTER TABLE ground DISABLE TRIGGER {trigger}",
     "ALTER TABLE ground DISABLE TRIGGER zzz_unison_merge",
-    "ALTER TRIGGER zzz_unison_bury ON ground RENAME TO aaa_bury",
+    "ALTER TABLE ground ENABLE ALWAYS TRIGGER {trigger}",
+    "ALTER TRIGGER {trigger} ON ground RENAME TO aaa_first",
+    "DROP TRIGGER {trigger} ON ground",
     "DROP TRIGGER zzz_unison_merge ON ground",
-    "DROP TRIGGER zzz_unison_image ON ground",
     "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.value := random(); RETURN NEW; END$$;"
-    " CREATE TRIGGER shout BEFORE INSERT OR UPDATE ON ground FOR EACH ROW EXECUTE FUNCTION shout(); ALTER TABLE ground ENABLE ALWAYS TRIGGER shout",
+    " CREATE TRIGGER shout BEFORE INSERT OR UPDATE ON ground FOR EACH ROW EXECUTE FUNCTION shout();"
+    " ALTER TABLE ground ENABLE ALWAYS TRIGGER shout",
     "ALTER TABLE ground FORCE ROW LEVEL SECURITY",
     "CREATE RULE nothing AS ON UPDATE TO ground DO INSTEAD NOTHING",
     "ALTER TABLE unison.{image} DISABLE TRIGGER ALL",
@@ -145,12 +149,15 @@ class Write(Operation):
 
     def run(self, session: Session) -> None:
         with session.transaction():
-            session.execute("INSERT INTO ground (mark, value, amount) VALUES (%s, %s, %s)", [self.mark, self.value, self.amount])
+            session.execute("INSERT INTO ground (mark, value, amount) VALUES (%s, %s, %s)",
+                            [self.mark, self.value, self.amount])
             session.execute("UPDATE ground SET amount = %s WHERE id = (SELECT max(id) FROM ground)", [-self.amount])
 
 
 class Administrator(Workload):
-    """Half attempts, half rows; ``let_through`` counts dangerous statements that were not refused, ``refused`` harmless ones that were."""
+    """Half attempts, half rows. ``let_through`` counts dangerous statements that were not refused, ``refused`` harmless
+    ones that were.
+    """
 
     name = "administrator"
     tables = (GROUND,)
@@ -164,21 +171,23 @@ class Administrator(Workload):
         self.let_through: collections.Counter[str] = collections.Counter()
         self.refused: collections.Counter[str] = collections.Counter()
         self._marks = Marks()
-        self._companions: dict[str, str] = {}
+        self._names: dict[str, list[str]] = {}
         self._target: Target | None = None
 
     def prepare(self, target: Target) -> None:
         self._target = target
-        (image, tombstone), = target.query(target.names()[0], "SELECT image_name, tombstone_name FROM unison.replicated_table"
-                                                              " WHERE table_name = 'ground'")
-        self._companions = {"image": image, "tombstone": tombstone}
+        (image, tombstone, triggers), = target.query(target.names()[0], (
+            "SELECT image_name, tombstone_name, ARRAY(SELECT tgname::text FROM pg_trigger"
+            " WHERE tgrelid = 'ground'::regclass AND starts_with(tgname::text, 'zzz_unison_') ORDER BY 1)"
+            " FROM unison.replicated_table WHERE table_name = 'ground'"))
+        self._names = {"image": [image], "tombstone": [tombstone], "trigger": triggers}
 
     def operation(self, node: str, choice: random.Random) -> Operation:
         if choice.random() < 0.5:
             return Write(uuid_text(choice), f"{choice.getrandbits(3)}", choice.randint(1, 10))
         statement = choice.choice(HARMLESS) if choice.random() < 0.4 else choice.choice((*DANGEROUS, CONCURRENTLY))
-        for name, companion in self._companions.items():
-            statement = statement.replace("{" + name + "}", companion)
+        for name, real in self._names.items():
+            statement = statement.replace("{" + name + "}", choice.choice(real))
         return Attempt(self, node, statement)
 
     def remember(self, node: str, operation: Operation, ending: str) -> None:
@@ -203,7 +212,8 @@ class Administrator(Workload):
 
     def findings(self, rows: dict[str, Rows]) -> Iterator[Finding]:
         yield from super().findings(rows)
-        for what, counts in (("dangerous DDL that was not refused", self.let_through), ("harmless DDL that was refused", self.refused)):
+        for what, counts in (("dangerous DDL that was not refused", self.let_through),
+                             ("harmless DDL that was refused", self.refused)):
             if counts:
                 # each is another hole
                 yield Finding(f"{self.name}: {what}", len(counts), "\n      ".join(told(counts)))

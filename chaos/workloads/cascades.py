@@ -2,8 +2,8 @@
 several columns, or by their own key. One statement changes a row twice there, or two rows of one key.
 
 Foreign keys are not checked on arrival, so a row may refer to one that is gone; a statement that meets that fails with
-23503. What a foreign key does is done on the node that writes, and travels as any other change: every node holds the same
-rows, whatever they refer to.
+23503. What a foreign key does is done on the node that writes, and travels as any other change: every node holds the
+same rows, whatever they refer to.
 """
 
 import random
@@ -52,8 +52,8 @@ class Cascades(Contested):
         reference("permit", "id", "depot", "CASCADE", "CASCADE"),
         reference("notice", "permit", "permit", "CASCADE", "SET NULL"),
         # without them each cascade reads the whole table
-        "CREATE INDEX ON tree (parent)", "CREATE INDEX ON item (home)", "CREATE INDEX ON item (second)", "CREATE INDEX ON item (spare)",
-        "CREATE INDEX ON notice (permit)")
+        "CREATE INDEX ON tree (parent)", "CREATE INDEX ON item (home)", "CREATE INDEX ON item (second)",
+        "CREATE INDEX ON item (spare)", "CREATE INDEX ON notice (permit)")
 
     def __init__(self, versions: tuple[str, ...]):
         super().__init__(versions)
@@ -71,85 +71,100 @@ class Cascades(Contested):
         return choice.choice((tree, depot, dependent))(choice, first, key, other, value)
 
 
-def span(first: int) -> tuple[str, ...]:
-    """All keys of a round."""
-    return tuple(map(str, range(first, first + 4 * KEYS)))
+def last(first: int) -> int:
+    """Return the last key that a row of the round may have been moved to."""
+    return first + 4 * KEYS
 
 
 def tree(choice: random.Random, first: int, key: int, other: int, value: str) -> Statement:
     """Draw a statement on rows that are their own parent, children of each other, or both."""
-    high, third, every = key + KEYS, first + choice.randrange(KEYS), span(first)
-    texts = [
-        (f"INSERT INTO tree (id, parent, value) VALUES ({key}, {key}, '{value}')"
+    high, third, every = key + KEYS, first + choice.randrange(KEYS), tuple(map(str, range(first, last(first))))
+    into, new = "INSERT INTO tree (id, parent, value)", f"'{value}'"
+    text, returns = choice.choice([
+        (f"{into} VALUES ({key}, {key}, {new})"
          " ON CONFLICT (id) DO UPDATE SET parent = excluded.id, value = excluded.value", "rows"),
-        (f"INSERT INTO tree (id, parent, value) VALUES ({key}, NULL, '{value}'), ({other}, {key}, '{value}'), ({high}, {other}, '{value}')"
+        (f"{into} VALUES ({key}, NULL, {new}), ({other}, {key}, {new}), ({high}, {other}, {new})"
          " ON CONFLICT DO NOTHING", "rows"),
-        (f"INSERT INTO tree (id, parent, value) SELECT {key}, max(id), '{value}' FROM tree WHERE id BETWEEN {first} AND {other}"
+        (f"{into} SELECT {key}, max(id), {new} FROM tree WHERE id BETWEEN {first} AND {other}"
          " ON CONFLICT (id) DO UPDATE SET parent = excluded.parent", "rows"),
         # what is there moves away, and its children with it
-        (f"INSERT INTO tree (id, parent, value) VALUES ({key}, {key}, '{value}')"
+        (f"{into} VALUES ({key}, {key}, {new})"
          f" ON CONFLICT (id) DO UPDATE SET id = tree.id + {KEYS}, value = excluded.value", ""),
-        (f"UPDATE tree SET value = '{value}' WHERE id IN ({key}, {other})", "rows"),
+        (f"UPDATE tree SET value = {new} WHERE id IN ({key}, {other})", "rows"),
         (f"UPDATE tree SET parent = {other} WHERE id = {key}", "rows"),
-        (f"UPDATE tree SET id = {other}, value = '{value}' WHERE id = {key}", ""),
+        (f"UPDATE tree SET id = {other}, value = {new} WHERE id = {key}", ""),
         (f"UPDATE tree SET id = {high} WHERE id = {key}", ""),
         (f"UPDATE tree SET id = {high}, parent = {high} WHERE id = {key}", ""),
-        (f"UPDATE tree SET id = id + {KEYS}, value = '{value}' WHERE id IN ({key}, {other}, {third})", ""),
-        (f"UPDATE tree SET id = id - {KEYS} WHERE id BETWEEN {first + KEYS} AND {first + 4 * KEYS}", ""),
+        (f"UPDATE tree SET id = id + {KEYS}, value = {new} WHERE id IN ({key}, {other}, {third})", ""),
+        (f"UPDATE tree SET id = id - {KEYS} WHERE id BETWEEN {first + KEYS} AND {last(first)}", ""),
         (f"DELETE FROM tree WHERE id = {key}", "deleted"),
         (f"DELETE FROM tree WHERE id IN ({key}, {other}, {high})", "deleted"),
-        (f"WITH moved AS (UPDATE tree SET id = {high} WHERE id = {key} RETURNING id) UPDATE tree SET value = '{value}' WHERE parent = {key}", ""),
-        (f"WITH gone AS (DELETE FROM tree WHERE id = {key} RETURNING id) INSERT INTO tree (id, parent, value) SELECT id, id, '{value}' FROM gone", "rows"),
-        (f"WITH gone AS (DELETE FROM tree WHERE id = {key}) UPDATE tree SET value = '{value}' WHERE parent = {key} AND id <> {key}", ""),
-        (f"WITH changed AS (UPDATE tree SET value = '{value}' WHERE parent = {key} RETURNING id) DELETE FROM tree WHERE id = {key}"
-         " AND id NOT IN (SELECT id FROM changed)", "deleted"),
-        (f"MERGE INTO tree AS t USING (VALUES ({key}, '{value}'), ({high}, '{value}')) AS s (id, value) ON t.id = s.id"
-         f" WHEN MATCHED AND t.id % 3 = 0 THEN DELETE WHEN MATCHED AND t.id % 3 = 1 THEN UPDATE SET id = t.id + {2 * KEYS}, value = s.value"
-         " WHEN MATCHED THEN UPDATE SET value = s.value WHEN NOT MATCHED THEN INSERT (id, parent, value) VALUES (s.id, s.id, s.value)", ""),
-    ]
-    text, returns = choice.choice(texts)
+        (f"WITH moved AS (UPDATE tree SET id = {high} WHERE id = {key} RETURNING id)"
+         f" UPDATE tree SET value = {new} WHERE parent = {key}", ""),
+        (f"WITH gone AS (DELETE FROM tree WHERE id = {key} RETURNING id)"
+         f" {into} SELECT id, id, {new} FROM gone", "rows"),
+        (f"WITH gone AS (DELETE FROM tree WHERE id = {key})"
+         f" UPDATE tree SET value = {new} WHERE parent = {key} AND id <> {key}", ""),
+        (f"WITH changed AS (UPDATE tree SET value = {new} WHERE parent = {key} RETURNING id)"
+         f" DELETE FROM tree WHERE id = {key} AND id NOT IN (SELECT id FROM changed)", "deleted"),
+        (f"MERGE INTO tree AS t USING (VALUES ({key}, {new}), ({high}, {new})) AS s (id, value) ON t.id = s.id"
+         " WHEN MATCHED AND t.id % 3 = 0 THEN DELETE"
+         f" WHEN MATCHED AND t.id % 3 = 1 THEN UPDATE SET id = t.id + {2 * KEYS}, value = s.value"
+         " WHEN MATCHED THEN UPDATE SET value = s.value"
+         " WHEN NOT MATCHED THEN INSERT (id, parent, value) VALUES (s.id, s.id, s.value)", ""),
+    ])
     return Statement(text, every, returns, "tree")
 
 
 def depot(choice: random.Random, first: int, key: int, other: int, value: str) -> Statement:
     """Draw a statement on the rows that others refer to."""
-    high, every, one, two = key + KEYS, span(first), (str(key),), (str(key), str(other))
-    return choice.choice([
-        Statement(f"INSERT INTO depot (id, value) SELECT x, '{value}' FROM generate_series({first}, {first + KEYS - 1}) AS x"
-                  " ON CONFLICT (id) DO UPDATE SET value = excluded.value", (), "rows", "depot"),
-        Statement(f"INSERT INTO depot (id, value) VALUES ({key}, '{value}') ON CONFLICT DO NOTHING", (), "rows", "depot"),
-        Statement(f"UPDATE depot SET id = {high}, value = '{value}' WHERE id = {key}", (*one, str(high)), "", "depot"),
-        Statement(f"UPDATE depot SET id = {other} WHERE id = {key}", two, "", "depot"),
-        Statement(f"UPDATE depot SET id = id - {KEYS} WHERE id BETWEEN {first + KEYS} AND {first + 4 * KEYS}", every, "", "depot"),
-        Statement(f"DELETE FROM depot WHERE id = {key}", one, "deleted", "depot"),
-        Statement(f"DELETE FROM depot WHERE id IN ({key}, {other})", two, "deleted", "depot"),
-        Statement(f"WITH gone AS (DELETE FROM depot WHERE id = {key} RETURNING id) INSERT INTO depot (id, value) SELECT id, '{value}' FROM gone",
-                  one, "rows", "depot"),
+    high, every, new = key + KEYS, tuple(map(str, range(first, last(first)))), f"'{value}'"
+    one, two, moved = (str(key),), (str(key), str(other)), (str(key), str(high))
+    text, deletes, returns = choice.choice([
+        (f"INSERT INTO depot (id, value) SELECT x, {new} FROM generate_series({first}, {first + KEYS - 1}) AS x"
+         " ON CONFLICT (id) DO UPDATE SET value = excluded.value", (), "rows"),
+        (f"INSERT INTO depot (id, value) VALUES ({key}, {new}) ON CONFLICT DO NOTHING", (), "rows"),
+        (f"UPDATE depot SET id = {high}, value = {new} WHERE id = {key}", moved, ""),
+        (f"UPDATE depot SET id = {other} WHERE id = {key}", two, ""),
+        (f"UPDATE depot SET id = id - {KEYS} WHERE id BETWEEN {first + KEYS} AND {last(first)}", every, ""),
+        (f"DELETE FROM depot WHERE id = {key}", one, "deleted"),
+        (f"DELETE FROM depot WHERE id IN ({key}, {other})", two, "deleted"),
+        (f"WITH gone AS (DELETE FROM depot WHERE id = {key} RETURNING id)"
+         f" INSERT INTO depot (id, value) SELECT id, {new} FROM gone", one, "rows"),
         # the rows that go or move with the depot are changed by the statement, too
-        Statement(f"WITH changed AS (UPDATE item SET value = '{value}' WHERE home = {key}) DELETE FROM depot WHERE id = {key}", one, "deleted", "depot"),
-        Statement(f"WITH changed AS (UPDATE item SET value = '{value}', second = {key} WHERE home = {key})"
-                  f" UPDATE depot SET id = {high} WHERE id = {key}", (*one, str(high)), "", "depot"),
-        Statement(f"WITH gone AS (DELETE FROM permit WHERE id = {key}) UPDATE depot SET id = {high} WHERE id = {key}", (*one, str(high)), "", "depot"),
-        Statement(f"MERGE INTO depot AS t USING (VALUES ({key}, '{value}'), ({other}, '{value}')) AS s (id, value) ON t.id = s.id"
-                  f" WHEN MATCHED AND t.id % 3 = 0 THEN DELETE WHEN MATCHED AND t.id % 3 = 1 THEN UPDATE SET id = t.id + {2 * KEYS}"
-                  " WHEN MATCHED THEN UPDATE SET value = s.value WHEN NOT MATCHED THEN INSERT (id, value) VALUES (s.id, s.value)",
-                  every, "", "depot")])
+        (f"WITH changed AS (UPDATE item SET value = {new} WHERE home = {key}) DELETE FROM depot WHERE id = {key}",
+         one, "deleted"),
+        (f"WITH changed AS (UPDATE item SET value = {new}, second = {key} WHERE home = {key})"
+         f" UPDATE depot SET id = {high} WHERE id = {key}", moved, ""),
+        (f"WITH gone AS (DELETE FROM permit WHERE id = {key})"
+         f" UPDATE depot SET id = {high} WHERE id = {key}", moved, ""),
+        (f"MERGE INTO depot AS t USING (VALUES ({key}, {new}), ({other}, {new})) AS s (id, value) ON t.id = s.id"
+         " WHEN MATCHED AND t.id % 3 = 0 THEN DELETE"
+         f" WHEN MATCHED AND t.id % 3 = 1 THEN UPDATE SET id = t.id + {2 * KEYS}"
+         " WHEN MATCHED THEN UPDATE SET value = s.value"
+         " WHEN NOT MATCHED THEN INSERT (id, value) VALUES (s.id, s.value)", every, ""),
+    ])
+    return Statement(text, deletes, returns, "depot")
 
 
 def dependent(choice: random.Random, first: int, key: int, other: int, value: str) -> Statement:
     """Draw a statement on the rows that refer to a depot, or to what does."""
-    any_depot = f"(SELECT id FROM depot WHERE id BETWEEN {first} AND {first + 4 * KEYS} ORDER BY random() LIMIT 1)"
-    keys = (str(key), str(other))
-    return choice.choice([
-        Statement(f"INSERT INTO item (id, home, second, spare, value) VALUES ({key}, {any_depot}, {any_depot}, {any_depot}, '{value}')"
-                  " ON CONFLICT (id) DO UPDATE SET home = excluded.home, second = excluded.second, value = excluded.value", (), "rows", "item"),
-        Statement(f"INSERT INTO item (id, home, second, spare, value) SELECT {key}, id, id, id, '{value}' FROM depot WHERE id = {other}"
-                  f" ON CONFLICT (id) DO UPDATE SET home = {other}, second = {other}, spare = {other}", (), "rows", "item"),
-        Statement(f"UPDATE item SET second = {any_depot}, value = '{value}' WHERE id IN ({key}, {other})", (), "rows", "item"),
-        Statement(f"DELETE FROM item WHERE id = {key}", keys, "deleted", "item"),
-        Statement(f"INSERT INTO permit (id, value) SELECT id, '{value}' FROM depot WHERE id IN ({key}, {other})"
-                  " ON CONFLICT (id) DO UPDATE SET value = excluded.value", (), "rows", "permit"),
-        Statement(f"DELETE FROM permit WHERE id = {key}", keys, "deleted", "permit"),
-        Statement(f"INSERT INTO notice (id, permit, value) SELECT {key}, max(id), '{value}' FROM permit WHERE id BETWEEN {first} AND {first + 4 * KEYS}"
-                  " ON CONFLICT (id) DO UPDATE SET permit = excluded.permit, value = excluded.value", (), "rows", "notice"),
-        Statement(f"WITH gone AS (DELETE FROM permit WHERE id = {key}) UPDATE notice SET value = '{value}' WHERE permit = {key}", (), "rows", "notice")])
+    within, new = f"BETWEEN {first} AND {last(first)}", f"'{value}'"
+    one = f"(SELECT id FROM depot WHERE id {within} ORDER BY random() LIMIT 1)"
+    item = "INSERT INTO item (id, home, second, spare, value)"
+    table, text, returns = choice.choice([
+        ("item", f"{item} VALUES ({key}, {one}, {one}, {one}, {new}) ON CONFLICT (id)"
+         " DO UPDATE SET home = excluded.home, second = excluded.second, value = excluded.value", "rows"),
+        ("item", f"{item} SELECT {key}, id, id, id, {new} FROM depot WHERE id = {other} ON CONFLICT (id)"
+         f" DO UPDATE SET home = {other}, second = {other}, spare = {other}", "rows"),
+        ("item", f"UPDATE item SET second = {one}, value = {new} WHERE id IN ({key}, {other})", "rows"),
+        ("item", f"DELETE FROM item WHERE id = {key}", "deleted"),
+        ("permit", f"INSERT INTO permit (id, value) SELECT id, {new} FROM depot WHERE id IN ({key}, {other})"
+         " ON CONFLICT (id) DO UPDATE SET value = excluded.value", "rows"),
+        ("permit", f"DELETE FROM permit WHERE id = {key}", "deleted"),
+        ("notice", f"INSERT INTO notice (id, permit, value) SELECT {key}, max(id), {new} FROM permit WHERE id {within}"
+         " ON CONFLICT (id) DO UPDATE SET permit = excluded.permit, value = excluded.value", "rows"),
+        ("notice", f"WITH gone AS (DELETE FROM permit WHERE id = {key})"
+         f" UPDATE notice SET value = {new} WHERE permit = {key}", "rows"),
+    ])
+    return Statement(text, (str(key),) if returns == "deleted" else (), returns, table)

@@ -1,8 +1,8 @@
-"""Two-phase transactions: on hot keys, prepared, and committed or rolled back after a while, by whoever prepared them or by
+"""Two-phase transactions: on hot keys, prepared, and committed or rolled back after a while, by who prepared them or by
 another session; some stay prepared while their server is killed, or stopped for long.
 
-What COMMIT PREPARED acknowledged counts, whenever that was. Where its answer is lost, the transaction that is prepared no
-more was committed, because nobody else ends it.
+What COMMIT PREPARED acknowledged counts, whenever that was. Where its answer is lost, the transaction that is prepared
+no more was committed, because nobody else ends it.
 """
 
 import random
@@ -16,17 +16,20 @@ from chaos.target import Target
 from chaos.workload import Operation, Window, uuid_text
 from chaos.workloads.contested import Contested, Statement, Work
 
-PLEDGE = {"name": "pledge", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
+PLEDGE = {"name": "pledge", "columns": [{"name": "id", "type": "bigint", "primary_key": True},
+                                        {"name": "value", "type": "text"}]}
 KEYS, STEP_EVERY, STEP = 10, 40, 100
 # a writer must not hang on a prepared transaction when nobody is left who ends it
 PATIENCE = "SET LOCAL lock_timeout = '5s'"
-# not the view: a planted fault takes from that
 LEFT = "SELECT gid FROM pg_prepared_xact() WHERE gid LIKE 'chaos %'"
 
 
 @dataclass
 class TwoPhase(Work):
-    """A transaction that is prepared, and ended ``pause_s`` later; ``left`` for others to end it, also where it is not known whether it was prepared."""
+    """A transaction that is prepared, and ended ``pause_s`` later, ``here`` or by others.
+
+    What is ``left`` is for others to end, also where it is not known whether it was prepared.
+    """
 
     gid: str = ""
     pause_s: float = 0.0
@@ -72,7 +75,7 @@ class Patient(Work):
 
 
 class Prepared(Contested):
-    """``open`` are the transactions that may be prepared, by node and name. The observer of a node ends those that were left."""
+    """``open`` are what may be prepared, by node and name. The observer of a node ends those that are left."""
 
     name = "prepared"
     table = "pledge"
@@ -89,34 +92,42 @@ class Prepared(Contested):
         self.open: dict[str, dict[str, TwoPhase]] = {}
         self._guard = threading.Lock()
 
+    def _key(self, choice: random.Random, number: int) -> int:
+        """Return a key of the keys that are written now."""
+        return self._rounds.draw(choice, self._rounds.next()) * STEP + number
+
     def statement(self, choice: random.Random) -> Statement:
-        first = self._rounds.draw(choice, self._rounds.next()) * STEP
-        key, other = (first + number for number in choice.sample(range(KEYS), 2))
-        value, pair = f"{choice.getrandbits(40):x}", (str(key), str(other))
+        first, (one, two) = self._key(choice, 0), choice.sample(range(KEYS), 2)
+        key, other = first + one, first + two
+        value, pair, into = f"{choice.getrandbits(40):x}", (str(key), str(other)), "INSERT INTO pledge (id, value)"
         return choice.choice([
-            Statement(f"INSERT INTO pledge (id, value) VALUES ({key}, '{value}') ON CONFLICT (id) DO UPDATE SET value = excluded.value"),
-            Statement(f"INSERT INTO pledge (id, value) VALUES ({key}, '{value}') ON CONFLICT DO NOTHING"),
-            Statement(f"INSERT INTO pledge (id, value) VALUES ({key}, '{value}'), ({other}, '{value}') ON CONFLICT DO NOTHING"),
+            Statement(f"{into} VALUES ({key}, '{value}') ON CONFLICT (id) DO UPDATE SET value = excluded.value"),
+            Statement(f"{into} VALUES ({key}, '{value}') ON CONFLICT DO NOTHING"),
+            Statement(f"{into} VALUES ({key}, '{value}'), ({other}, '{value}') ON CONFLICT DO NOTHING"),
             Statement(f"UPDATE pledge SET value = '{value}' WHERE id IN ({key}, {other})"),
             Statement(f"DELETE FROM pledge WHERE id = {key}", pair[:1], "deleted"),
             Statement(f"DELETE FROM pledge WHERE id IN ({key}, {other})", pair, "deleted"),
             Statement(f"UPDATE pledge SET id = {other}, value = '{value}' WHERE id = {key}", pair, ""),
-            Statement(f"WITH gone AS (DELETE FROM pledge WHERE id = {key} RETURNING id) INSERT INTO pledge (id, value) SELECT id, '{value}' FROM gone"),
+            Statement(f"WITH gone AS (DELETE FROM pledge WHERE id = {key} RETURNING id)"
+                      f" {into} SELECT id, '{value}' FROM gone"),
         ])
 
     def operation(self, node: str, choice: random.Random) -> Operation:
         drawn = super().operation(node, choice)
         if choice.random() < 0.6:
-            return Patient(drawn.statements[:2], drawn.versions, drawn.level or "READ COMMITTED", drawn.commit, drawn.undone)
+            level = drawn.level or "READ COMMITTED"
+            return Patient(drawn.statements[:2], drawn.versions, level, drawn.commit, drawn.undone)
         statements = drawn.statements[:2]
         if choice.random() < 0.4:
             # a key that is deleted and inserted anew
-            key, value = self._rounds.draw(choice, self._rounds.next()) * STEP + choice.randrange(KEYS), f"{choice.getrandbits(40):x}"
+            key, value = self._key(choice, choice.randrange(KEYS)), f"{choice.getrandbits(40):x}"
+            insertion = f"INSERT INTO pledge (id, value) VALUES ({key}, '{value}')"
             statements = [Statement(f"DELETE FROM pledge WHERE id = {key}", (str(key),), "deleted", self.table),
-                          Statement(f"INSERT INTO pledge (id, value) VALUES ({key}, '{value}')", (), "rows", self.table)]
+                          Statement(insertion, (), "rows", self.table)]
         here = choice.random() < 0.5
-        work = TwoPhase(statements, drawn.versions, drawn.level, choice.random() < 0.75, None, 0.0, gid=f"chaos {uuid_text(choice)}",
-                        pause_s=choice.uniform(0, 0.5) if here else choice.choice((0.5, 1.0, 3.0, 8.0)), here=here)
+        pause_s = choice.uniform(0, 0.5) if here else choice.choice((0.5, 1.0, 3.0, 8.0))
+        work = TwoPhase(statements, drawn.versions, drawn.level, choice.random() < 0.75,
+                        gid=f"chaos {uuid_text(choice)}", pause_s=pause_s, here=here)
         with self._guard:
             self.open.setdefault(node, {})[work.gid] = work
         return work
