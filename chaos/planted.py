@@ -72,8 +72,8 @@ def races(target: Target, node: str) -> None:
 def cascade(target: Target, node: str) -> None:
     """Bury no key that a row leaves which refers to itself: its cascade changes it a second time, under the new key."""
     for table in _tables(target, node, ("tree",)):
-        _trigger(target, node, FIRST, f"AFTER UPDATE ON {table['row']}",
-                 "IF OLD.parent = OLD.id AND NEW.id <> OLD.id THEN PERFORM set_config('chaos.left', OLD.id::text, true); END IF; RETURN NULL;")
+        _trigger(target, node, FIRST, f"BEFORE UPDATE ON {table['row']}",
+                 "IF OLD.parent = OLD.id AND NEW.id <> OLD.id THEN PERFORM set_config('chaos.left', OLD.id::text, true); END IF; RETURN NEW;")
         _trigger(target, node, FIRST, f"BEFORE INSERT ON {table['tombstone']}",
                  "IF NEW.id::text = current_setting('chaos.left', true) THEN RETURN NULL; END IF; RETURN NEW;")
 

@@ -23,7 +23,7 @@ GROUND = {"name": "ground", "columns": [
 REFUSED = ("0A000", "42501", "2BP01", "55000")
 PATIENCE = "SET lock_timeout = '2s'"
 
-# each alone, or several in one string; {image} and {tombstone} are the companions of the table, {trigger} is one of ours
+# each alone, or several in one string; {image} and {tombstone} are companions of the table, {trigger} is one of ours
 HARMLESS = (
     "CREATE INDEX IF NOT EXISTS ground_value ON ground (value)",
     "CREATE INDEX IF NOT EXISTS ground_amount ON ground USING hash (amount) WHERE amount > 3",
