@@ -15,10 +15,12 @@ from pathlib import Path
 import psycopg2
 
 from container.configuration import AgentConfiguration
+from container.serverlog import telling
 from container.settings import pg_hba, pg_ident, postgresql_conf
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 ORPHAN_PATIENCE_S = 5.0
+LOG_READ_BYTES = 256 * 1024
 
 
 class PostgresqlError(Exception):
@@ -31,6 +33,8 @@ class Postgresql:
     def __init__(self, configuration: AgentConfiguration):
         self.configuration = configuration
         self._child: subprocess.Popen | None = None
+        # how long each log was when the server was started or taken over: what stands before is of another
+        self._written: dict[Path, int] = {}
 
     def major_version(self) -> int:
         """Ask the binaries for their version; PostgresqlError below 16, where ``origin = none`` is missing."""
@@ -61,6 +65,7 @@ class Postgresql:
     def start(self) -> int:
         """Start the server, or take over the one that runs on this data directory; returns its process id."""
         running = self.running_pid()
+        self._written = {log: log.stat().st_size for log in self._logs()}
         if running is not None:
             # an earlier version may have started it, which did not know who may come in now
             self._admit()
@@ -74,7 +79,9 @@ class Postgresql:
         self._write("postgresql.conf", postgresql_conf(self.configuration, version))
         self._admit()
         # A session of its own: the terminal's Ctrl-C is not for the server.
-        with open(self.configuration.log_directory / "start.log", "wb") as log:
+        start_log = self.configuration.log_directory / "start.log"
+        self._written[start_log] = 0
+        with open(start_log, "wb") as log:
             self._child = subprocess.Popen([self.configuration.binaries / "postgres", "-D", self.configuration.data], stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log, start_new_session=True, cwd=self.configuration.data, **self._as_user())
         return self._child.pid
@@ -171,14 +178,19 @@ class Postgresql:
         return found
 
     def last_words(self) -> str:
-        """Return the end of what the server wrote when it started, or else of its newest log."""
-        logs = sorted(self.configuration.log_directory.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for log in logs:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "ERROR" in line] or lines
-            if telling:
-                return telling[-1][-300:]
-        return "it wrote nothing"
+        """Return what tells why the server ended, of all that it wrote since it was started or taken over."""
+        lines: list[str] = []
+        for log in self._logs():
+            with open(log, "rb") as file:
+                size, before = log.stat().st_size, self._written.get(log, 0)
+                # a log that is smaller than it was began anew
+                file.seek(max(before if size >= before else 0, size - LOG_READ_BYTES))
+                lines += file.read().decode(errors="replace").splitlines()
+        return telling(lines) or "it wrote nothing that says why"
+
+    def _logs(self) -> list[Path]:
+        """List the server's log files, the oldest first."""
+        return sorted(self.configuration.log_directory.glob("*.log"), key=lambda path: path.stat().st_mtime)
 
     def _template(self, template: Path) -> Path:
         """Return a data directory to copy; the first agent of this machine makes it, the others wait for it."""

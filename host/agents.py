@@ -15,6 +15,8 @@ from host.errors import OrchestratorError
 
 CALL_TIMEOUT_S = 900.0
 FAILED_STARTS = 3
+# A question to the node, not work. The agent gives up before (services/server.py), so that it is the one that says why.
+QUESTION_TIMEOUT_S = 10.0
 # so long may an agent take to find that its port is taken
 AGENT_START_S = 15.0
 
@@ -64,7 +66,24 @@ class Agents:
 
         Raises AgentUnreachable when no agent answers, OrchestratorError when the one that answers is of another node.
         """
-        return self._health(node)["problem"]
+        return self.health(node)["problem"]
+
+    def health(self, node: NodeSpec, timeout_s: float = 10.0) -> dict[str, Any]:
+        """Return what the agent says of its node: ``problem`` (why its PostgreSQL accepts no connections, or None), ``failures``, ``warnings``.
+
+        Raises as :meth:`problem` does.
+        """
+        try:
+            found = self._client.get(f"{self._url(node)}health", timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0))).json()
+            who, _, _ = (found["cluster"], found["node"]), found["problem"], found["failures"]
+        except httpx.HTTPError as error:
+            raise self._unreachable(node, error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._foreign(node) from error
+        if who != (self._configuration.id, node.name):
+            raise OrchestratorError(f"the agent at {self._url(node)} is not that of {node.name}", f"it keeps {who[1]} of cluster {who[0]}",
+                                    "give the clusters different subnets in sysconfig.json, or stop the other")
+        return found
 
     def certificate(self, node: NodeSpec) -> Shown | None:
         """Return the certificate that the node's agent shows to a new connection; None where it speaks no TLS. AgentUnreachable when it shows none we trust."""
@@ -83,7 +102,7 @@ class Agents:
         began, failures, before = time.monotonic(), 0, None
         while True:
             try:
-                health = self._health(node)
+                health = self.health(node)
                 last, failures = health["problem"], health["failures"]
                 # what failed before we came may have been mended since
                 before = failures if before is None else before
@@ -105,22 +124,9 @@ class Agents:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not start", last, f"python3 orchestrator.py logs {node.name}")
             time.sleep(0.05)
 
-    def _health(self, node: NodeSpec) -> dict[str, Any]:
-        try:
-            found = self._client.get(f"{self._url(node)}health", timeout=10.0).json()
-            who, _, _ = (found["cluster"], found["node"]), found["problem"], found["failures"]
-        except httpx.HTTPError as error:
-            raise self._unreachable(node, error) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._foreign(node) from error
-        if who != (self._configuration.id, node.name):
-            raise OrchestratorError(f"the agent at {self._url(node)} is not that of {node.name}", f"it keeps {who[1]} of cluster {who[0]}",
-                                    "give the clusters different subnets in sysconfig.json, or stop the other")
-        return found
-
     def _post(self, node: NodeSpec, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         try:
-            response = self._client.post(self._url(node), json=body, timeout=httpx.Timeout(timeout_s, connect=5.0))
+            response = self._client.post(self._url(node), json=body, timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)))
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
         if response.status_code == 401:

@@ -1,6 +1,7 @@
 """The barrier: every node has applied all that was committed anywhere before it was asked for."""
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from host.errors import OrchestratorError
@@ -16,13 +17,13 @@ def lsn(text: str) -> int:
 class Barrier:
     """Take every node's WAL position now; :meth:`wait` until each peer has confirmed to have applied it.
 
-    ``without`` are links (source, target) that are not waited for.
+    ``without`` are links (source, target) that are not waited for; ``nodes`` are those that take part, all by default.
     """
 
-    def __init__(self, site: Site, without: frozenset[tuple[str, str]] = frozenset()):
+    def __init__(self, site: Site, without: frozenset[tuple[str, str]] = frozenset(), nodes: Sequence[str] | None = None):
         self._site = site
         self._without = without
-        self._names = [node.name for node in site.configuration.nodes]
+        self._names = list(nodes) if nodes is not None else [node.name for node in site.configuration.nodes]
         self._positions = {name: lsn(look["position"]) for name, look in self._look().items()}
 
     def pending(self) -> str | None:

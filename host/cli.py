@@ -1,18 +1,28 @@
 """The command line: words in, commands called, errors out."""
 
+import errno
 import sys
 from pathlib import Path
 
 import click
 
-from host import commands
+from host import commands, output
 from host.config import load
 from host.errors import OrchestratorError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group whose help shows each command's whole first sentence, on as many lines as it takes, where click would cut it."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        found = [(name, self.get_command(context, name)) for name in self.list_commands(context)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in found if command and not command.hidden])
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "config_path", type=click.Path(path_type=Path), default=PROJECT / "sysconfig.json",
               help="The configuration; sysconfig.json by default.")
 @click.option("--runtime", type=click.Choice(["auto", "process", "docker"]), default="auto", help="Where the nodes run.")
@@ -46,8 +56,9 @@ def down(call: commands.Call, purge: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def status(call: commands.Call, as_json: bool) -> None:
-    """Show nodes and links as they are now."""
-    commands.status(call, as_json)
+    """Show nodes and links; exit 0 when all is well, else 1."""
+    if not commands.status(call, as_json):
+        click.get_current_context().exit(1)
 
 
 @cli.command()
@@ -55,7 +66,7 @@ def status(call: commands.Call, as_json: bool) -> None:
 @click.argument("node", required=False)
 @click.pass_obj
 def dsn(call: commands.Call, role: str, node: str | None) -> None:
-    """Print a connection string for psql: to NODE, or to any of the nodes."""
+    """Print a connection string: to NODE, or to any of the nodes."""
     commands.dsn(call, role, node)
 
 
@@ -63,14 +74,17 @@ def dsn(call: commands.Call, role: str, node: str | None) -> None:
 @click.argument("name", type=click.Choice(["insert", "update", "select"]), required=False)
 @click.pass_obj
 def test(call: commands.Call, name: str | None) -> None:
-    """Run one of the tests, or all three, against the running cluster."""
+    """Run one of the tests, or all three, against the cluster."""
     commands.test(call, [name] if name else list(commands.TESTS))
 
 
 @cli.command()
 @click.pass_obj
 def verify(call: commands.Call) -> None:
-    """Check that the rows are the same on every node."""
+    """Check that the rows are the same on every node.
+
+    Exit status 0: they are; 3: they are not; 1: not every node answered, and those that did hold the same rows.
+    """
     commands.verify(call)
 
 
@@ -88,7 +102,7 @@ def conflicts(call: commands.Call, table: str | None, limit: int, as_json: bool)
 @click.option("--authority", is_flag=True, help="Make a new authority, which signs from the next renewal on; until then give its file to those who connect.")
 @click.pass_obj
 def renew(call: commands.Call, authority: bool) -> None:
-    """Renew the certificates of all nodes without stopping any (Docker runtime)."""
+    """Renew the certificates of all nodes; none is stopped."""
     commands.renew(call, authority)
 
 
@@ -110,18 +124,21 @@ def logs(call: commands.Call, node: str) -> None:
 @click.option("--keep", is_flag=True, help="Leave the cluster running when something is found.")
 @click.pass_obj
 def chaos(call: commands.Call, **options: object) -> None:
-    """Shake a cluster of its own: random writes under random faults, then the same rows everywhere, or exit status 3.
+    """Shake a cluster of its own and compare its nodes.
 
-    Its nodes are processes; containers with --runtime docker.
+    Random writes under random faults, then the same rows everywhere, or exit status 3. Its nodes are processes; containers with --runtime docker.
     """
     commands.chaos(call, options)
 
 
 def main() -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not converged."""
+    output.guard()
     try:
-        cli.main(standalone_mode=False)
-        return 0
+        # a command that only says something by its status exits with it; others return nothing
+        status = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()
+        return status
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "orchestrator.py"
         return _failed(UsageError(error.format_message(), f"called as {' '.join(['orchestrator.py', *sys.argv[1:]])[:200]}", f"python3 {where} --help"))
@@ -131,9 +148,11 @@ def main() -> int:
         return _failed(error)
     except (click.Abort, KeyboardInterrupt):
         return _failed(OrchestratorError("interrupted", "what was done stays", "call the same command again: it continues"))
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    except output.OutputError as error:
+        output.give_up()
+        # whoever closed a pipe has seen enough
+        return 1 if error.errno == errno.EPIPE else _failed(OrchestratorError(
+            f"cannot write the output: {error.strerror}", "the command did its work up to there", "give it another place to write to, and call it again"))
     except Exception as error:
         return _failed(OrchestratorError(f"a fault of pgunison: {type(error).__name__}: {error}".splitlines()[0], _place(error), "please report it"))
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from host.config import Configuration, Table
 from host.conflicts import collect_conflicts, to_json
 from host.errors import NotConverged, OrchestratorError, UsageError
 from host.execute import bring_up
+from host.observe import IMPATIENCE_S
 from host.progress import Progress
 from host.renewal import renew as renew_certificates
 from host.runtime.choice import choose
@@ -38,6 +40,10 @@ class Call:
     configuration: Configuration
     config_path: Path
     runtime: str
+
+    def names(self) -> list[str]:
+        """List the names of the configured nodes."""
+        return [node.name for node in self.configuration.nodes]
 
     def directory(self) -> Path:
         """Return the directory of the cluster's files; it may not exist."""
@@ -62,8 +68,8 @@ def up(call: Call) -> None:
         site = call.site(make=True)
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
         cluster = bring_up(site, progress)
-    report.table(site, cluster)
-    progress.say(f"up after {time.monotonic() - began:.1f} s")
+    healthy = report.table(site, cluster)
+    progress.say(f"up after {time.monotonic() - began:.1f} s" + ("" if healthy else ", and not all is well"))
 
 
 def down(call: Call, purge: bool) -> None:
@@ -85,14 +91,15 @@ def down(call: Call, purge: bool) -> None:
                 site.runtime.purge_all()
 
 
-def status(call: Call, as_json: bool) -> None:
-    """Print what the cluster is now."""
+def status(call: Call, as_json: bool) -> bool:
+    """Print what the cluster is now; True when it is healthy (:mod:`host.diagnosis`)."""
     site = call.site()
-    cluster = site.observe()
-    if as_json:
-        print(json.dumps(report.as_dict(site, cluster), indent=2))
-    else:
-        report.table(site, cluster, Console(highlight=False, soft_wrap=True))
+    cluster = site.observe(IMPATIENCE_S)
+    if not as_json:
+        return report.table(site, cluster, Console(highlight=False, soft_wrap=True))
+    found = report.as_dict(site, cluster)
+    print(json.dumps(found, indent=2))
+    return found["healthy"]
 
 
 def dsn(call: Call, role: str, node: str | None) -> None:
@@ -112,32 +119,45 @@ def test(call: Call, names: list[str]) -> None:
 
 
 def verify(call: Call) -> None:
-    """Compare the nodes, and say how many rows are the same."""
+    """Compare the nodes that answer, and say how many rows are the same.
+
+    NotConverged when they differ; else OrchestratorError when not every node was compared.
+    """
     site = call.site()
-    cluster = site.observe()
-    require_ready(cluster)
-    broken = sorted((link for link in cluster.links if link.state not in CARRYING), key=lambda link: (link.source, link.target))
+    cluster = site.observe(IMPATIENCE_S)
+    asked, missing = who_answers(cluster, call.names())
+    broken = sorted((link for link in cluster.links if link.state not in CARRYING and link.source in asked and link.target in asked),
+                    key=lambda link: (link.source, link.target))
     for link in broken:
         print(f"warning: {link.source} to {link.target} is {link.state}", file=sys.stderr)
-    for verified in verify_site(site, broken):
-        print(f"{verified.table}: {verified.rows} rows, the same on {len(site.configuration.nodes)} nodes")
-    for orphans in find_orphans(site):
+    on = f"{len(asked)} nodes" if not missing else ", ".join(asked)
+    try:
+        for verified in verify_site(site, broken, asked):
+            print(f"{verified.table}: {verified.rows} rows, the same on {on}" if len(asked) > 1 else
+                  f"{verified.table}: {verified.rows} rows on {on}")
+    except NotConverged as error:
+        if missing:
+            error.detail += "\n        not asked: " + "; ".join(missing)
+        raise
+    for orphans in find_orphans(site, asked):
         rows = "1 row refers" if orphans.rows == 1 else f"{orphans.rows} rows refer"
         print(f"warning: {orphans.table}: {rows} to no row of {orphans.references} (foreign key {orphans.foreign_key}, on {orphans.node})", file=sys.stderr)
+    require_all(missing, "compared")
 
 
 def conflicts(call: Call, table: str | None, as_json: bool, limit: int) -> None:
     """Print what the nodes remember of versions that lost to a concurrent one: each once, the newest first."""
     site = call.site()
-    require_ready(site.observe())
     tables = [_configured_table(call.configuration, table)] if table else call.configuration.tables
-    found = collect_conflicts(site, tables, limit)
+    asked, missing = who_answers(site.observe(IMPATIENCE_S), call.names())
+    found = collect_conflicts(site, tables, limit, asked)
     if as_json:
         print(to_json(found))
     elif found:
         report.conflicts(found, Console(highlight=False, soft_wrap=True))
     else:
         print("no conflicts")
+    require_all(missing, "asked")
 
 
 def _configured_table(configuration: Configuration, name: str) -> Table:
@@ -173,12 +193,22 @@ def renew(call: Call, authority: bool) -> None:
         renew_certificates(site, Progress(), authority=authority)
 
 
-def require_ready(cluster: ClusterState) -> None:
-    """OrchestratorError when a node cannot be asked."""
-    missing = [f"{node.name} is {node.state}" + (f" ({node.problem})" if node.problem else "")
-               for node in cluster.nodes if node.process != "running" or node.problem]
+def who_answers(cluster: ClusterState, configured: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the nodes that can be asked for their rows, and for each other one a text why not; OrchestratorError when none can."""
+    asked = [node.name for node in cluster.nodes if node.answers and node.prepared and node.name in configured]
+    missing = [f"{node.name} is {node.state}" + (f" ({node.problem})" if node.problem else "") + ("" if node.name in configured else ", and not configured")
+               for node in cluster.nodes if node.name not in asked]
+    if not asked:
+        raise OrchestratorError("no node can be asked", "; ".join(missing), "python3 orchestrator.py up")
+    return asked, missing
+
+
+def require_all(missing: list[str], done: str) -> None:
+    """OrchestratorError when there is a node that could not be asked: an answer for some must not be taken for one for all."""
     if missing:
-        raise OrchestratorError("not every node can be asked", ", ".join(missing), "python3 orchestrator.py up")
+        one = len(missing) == 1
+        raise OrchestratorError(f"{len(missing)} {'node was' if one else 'nodes were'} not {done}", "; ".join(missing),
+                                "python3 orchestrator.py status says what is wrong, python3 orchestrator.py up starts what is down")
 
 
 def logs(call: Call, node: str) -> None:

@@ -9,19 +9,19 @@ from host.config import Table
 from host.site import Site
 
 
-def collect_conflicts(site: Site, tables: Sequence[Table], limit: int) -> list[dict[str, Any]]:
-    """Ask every node; return each lost version once, the newest first, ``limit`` at most.
+def collect_conflicts(site: Site, tables: Sequence[Table], limit: int, nodes: Sequence[str]) -> list[dict[str, Any]]:
+    """Ask these nodes; return each lost version once, the newest first, ``limit`` at most.
 
     A conflict is ``{schema, table, key, lost_ts, lost_node, lost_row, won_ts, won_node, noticed_at, nodes}``: ``key`` and ``lost_row`` are JSON as
-    text, the row is None when a deletion lost; ``nodes`` are those that remember it. One
+    text, the row is None when a deletion lost; ``nodes`` are those that remember it.
     A node that was made later, or was seeded, has not noticed what happened before.
     """
-    asked = [(node.name, table) for node in site.configuration.nodes for table in tables]
+    asked = [(name, table) for name in nodes for table in tables]
 
     def ask(node: str, table: Table) -> tuple[str, list[dict[str, Any]]]:
         return node, site.call(node, "table.conflicts", Table={"schema": table.schema, "name": table.name, "limit": limit})["conflicts"]
 
-    with ThreadPoolExecutor(max_workers=len(site.configuration.nodes)) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
         told = list(pool.map(lambda one: ask(*one), asked))
     merged: dict[tuple, dict[str, Any]] = {}
     for name, answer in told:

@@ -1,15 +1,19 @@
 """The actual state: every node is asked, side by side; nothing is remembered."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
-from host.agents import Agents, AgentUnreachable
+from host.agents import QUESTION_TIMEOUT_S, Agents, AgentUnreachable
 from host.config import Configuration, NodeSpec
 from host.desired import comparable
 from host.errors import OrchestratorError
+from host.probe import postgresql_answers
 from host.state import ClusterState, LinkState, NodeState, TableState
+
+# How long a node has to show that it lives. Who brings the cluster up has time; who asks how it is wants to know now, also of the nodes that are well.
+PATIENCE_S, IMPATIENCE_S = 10.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -21,39 +25,51 @@ class Look:
     senders: dict[str, dict[str, Any]]
 
 
-def observe(configuration: Configuration, runtime, agents: Agents) -> ClusterState:
-    """Look at every node that is configured or was ever made."""
+def observe(configuration: Configuration, runtime, agents: Agents, patience_s: float = PATIENCE_S) -> ClusterState:
+    """Look at every node that is configured or was ever made; one that shows no life within ``patience_s`` is told as one that does not answer."""
     configured = [node.name for node in configuration.nodes]
     specs = [any_spec(configuration, name) for name in configured + [name for name in runtime.nodes() if name not in configured]]
-    with ThreadPoolExecutor(max_workers=max(1, len(specs))) as pool:
-        looks = {look.node.name: look for look in pool.map(lambda spec: _look(configuration, runtime, agents, spec), specs)}
+    # two threads a node: whether its PostgreSQL answers is asked while its agent is
+    with ThreadPoolExecutor(max_workers=2 * max(1, len(specs))) as pool:
+        looks = {look.node.name: look for look in pool.map(lambda spec: _look(configuration, runtime, agents, spec, patience_s, pool), specs)}
     links = frozenset(_link(looks[source], looks[target]) for source, target in permutations(looks, 2))
     nodes = sorted((look.node for look in looks.values()), key=lambda node: node.index)
     return ClusterState(configuration.id, tuple(nodes), links)
 
 
-def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec) -> Look:
+def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec, patience_s: float, pool: ThreadPoolExecutor) -> Look:
     process = runtime.state(spec)
     unknown = NodeState(spec.name, spec.index, process=process, prepared=False, serving=False)
-    if process != "running":
+    if process == "absent" or process != "running" and not runtime.has_server(spec):
         return Look(unknown, {}, {})
+    postgresql = pool.submit(postgresql_answers, runtime.address(spec), configuration.postgresql_port, 0.7 * patience_s).result
+    if process != "running":
+        serves = postgresql()
+        return Look(replace(unknown, problem="its agent does not run; PostgreSQL serves", postgresql=True) if serves else unknown, {}, {})
+    found: dict[str, Any] = {}
+    warnings: tuple[str, ...] = ()
+    serves = False
     try:
-        problem = agents.problem(spec)
-        found = agents.call(spec, "node.describe") if problem is None else {}
+        health = agents.health(spec, patience_s)
+        problem, warnings = health["problem"], tuple(health.get("warnings", ()))
+        if problem is None and not postgresql():
+            problem = f"PostgreSQL does not answer at {runtime.address(spec)}:{configuration.postgresql_port}, though its process is there: is it frozen?"
+        found = agents.call(spec, "node.describe", QUESTION_TIMEOUT_S) if problem is None else {}
         certificate = agents.certificate(spec)
     except AgentUnreachable as error:
-        problem, found = error.detail, {}
+        serves = postgresql()
+        problem = f"its agent does not answer; PostgreSQL serves ({error.detail})" if serves else error.detail
     except OrchestratorError as error:
-        problem, found = f"{error.message}: {error.detail}", {}
+        problem = f"{error.message}: {error.detail}"
     if problem is not None:
-        return Look(NodeState(spec.name, spec.index, problem=problem, prepared=False, serving=False), {}, {})
+        return Look(replace(unknown, problem=problem, warnings=warnings, postgresql=serves), {}, {})
     ends = certificate.ends if certificate else None
     ours = {role.name for role in configuration.roles}
     tables = tuple(TableState(table["schema"], table["name"], comparable(table["columns"]), table["published"], table["open"], table["fault"])
                    for table in found["tables"])
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
                      roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
-                     current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends)
+                     current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends, warnings=warnings)
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 
@@ -61,11 +77,35 @@ def _link(source: Look, target: Look) -> LinkState:
     subscription, sender = target.subscriptions.get(source.node.name), source.senders.get(target.node.name)
     lag = sender["lag_bytes"] if sender else None
     errors = subscription["errors"] if subscription else 0
-    return LinkState(source.node.name, target.node.name, _link_state(source, target, subscription, sender), lag, errors)
+    link = LinkState(source.node.name, target.node.name, _link_state(source, target, subscription, sender), lag, errors)
+    given = next((end["reason"] for end in (subscription, sender) if end and end.get("reason")), None)
+    return replace(link, reason=given or _reason(link, sender))
+
+
+def _reason(link: LinkState, sender: dict[str, Any] | None) -> str | None:
+    """Say why a link does not stream, where neither end gives a reason."""
+    source, target = link.source, link.target
+    removed = sender is not None and sender["wal_status"] == "lost"
+    return {
+        "streaming": None,
+        "missing": f"{target} has no subscription to {source}",
+        "unseeded": f"{target} has not merged yet what {source} held before",
+        "incomplete": f"the subscription of {target} lacks a table",
+        "disabled": f"the subscription of {target} is disabled",
+        "slot lost": f"{source} removed changes that {target} had not taken" if removed else f"{source} has no replication slot for {target}",
+        "source down": f"{source} does not answer",
+        "target down": f"{target} does not answer",
+        "worker down": f"{target} runs no apply worker for it; it failed {'once' if link.errors == 1 else f'{link.errors} times'}",
+        "catching up": f"{target} is {link.lag_bytes} bytes behind",
+        "connecting": f"{target} is not connected to {source}",
+    }[link.state]
 
 
 def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None, sender: dict[str, Any] | None) -> str:
-    if target.node.process != "running" or target.node.problem:
+    if target.node.postgresql and sender is not None:
+        # its agent cannot be asked, and its PostgreSQL goes on: what the other end sees is what is
+        return _sender_state(sender)
+    if not target.node.answers:
         return "target down" if target.node.process != "absent" else "missing"
     if subscription is None:
         return "missing"
@@ -78,12 +118,20 @@ def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None,
         return "incomplete"
     if not subscription["enabled"]:
         return "disabled"
-    if source.node.process != "running" or source.node.problem:
+    if source.node.postgresql:
+        return "streaming" if subscription["worker"] else "worker down"
+    if not source.node.answers:
         return "source down"
     if sender is None or sender["wal_status"] == "lost":
         return "slot lost"
     if not subscription["worker"]:
         return "worker down"
+    return _sender_state(sender)
+
+
+def _sender_state(sender: dict[str, Any]) -> str:
+    if sender["wal_status"] == "lost":
+        return "slot lost"
     return {"streaming": "streaming", "catchup": "catching up"}.get(sender["state"], "connecting")
 
 

@@ -24,10 +24,10 @@ class Progress:
             else:
                 yield
         except BaseException:
-            self.console.print(f"  {sentence}: failed", style="red", markup=False)
+            self.console.print(f"  {sentence}: failed", style="red", markup=False, emoji=False)
             raise
-        self.console.print(f"  {sentence} ({time.monotonic() - began:.2f} s)", markup=False)
+        self.console.print(f"  {sentence} ({time.monotonic() - began:.2f} s)", markup=False, emoji=False)
 
     def say(self, sentence: str) -> None:
         """Print a line between the steps."""
-        self.console.print(sentence, style="bold", markup=False)
+        self.console.print(sentence, style="bold", markup=False, emoji=False)

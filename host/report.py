@@ -4,27 +4,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from host.certificates import AUTHORITY, NOTICE
+from host.desired import desired
+from host.diagnosis import faults, sentence
 from host.site import Site
 from host.state import ClusterState, NodeState
 
 ROW_SHOWN = 200
-# deletions are collected about a minute after everybody has them; a node that is away for longer than this is worth a line
-QUIET_S = 600
+HEADER = ("node", "address", "state", "receives from", "behind")
 
 
 def as_dict(site: Site, cluster: ClusterState) -> dict[str, Any]:
     """Write a cluster's state as JSON takes it; the shape is fixed (README)."""
+    wanted = desired(site.configuration)
     nodes = [{"name": node.name, "index": node.index, "address": site.runtime.address(site.any_spec(node.name)),
-              "port": site.configuration.postgresql_port, "state": node.state, "problem": node.problem, "version": node.version or None,
-              "certificate_ends": node.certificate_ends.isoformat() if node.certificate_ends else None, "upkeep": node.upkeep,
-              "tables": [{"name": str(table), "open": table.open, "fault": table.fault} for table in node.tables]}
+              "port": site.configuration.postgresql_port, "state": node.state, "problem": node.problem, "warnings": list(node.warnings),
+              "version": node.version or None, "certificate_ends": node.certificate_ends.isoformat() if node.certificate_ends else None,
+              "upkeep": node.upkeep, "tables": [{"name": str(table), "open": table.open, "fault": table.fault} for table in node.tables]}
              for node in cluster.nodes]
-    links = [{"source": link.source, "target": link.target, "state": link.state, "lag_bytes": link.lag_bytes, "errors": link.errors}
+    links = [{"source": link.source, "target": link.target, "state": link.state, "lag_bytes": link.lag_bytes, "errors": link.errors, "reason": link.reason}
              for link in sorted(cluster.links, key=lambda link: (link.source, link.target))]
-    return {"cluster": cluster.id, "runtime": site.runtime.name, "nodes": nodes, "links": links}
+    found = faults(wanted, cluster)
+    return {"cluster": cluster.id, "runtime": site.runtime.name, "healthy": not found, "sentence": sentence(wanted, cluster), "nodes": nodes, "links": links,
+            "faults": [{"where": fault.where, "what": fault.what, "next": fault.next} for fault in found]}
 
 
 def conflicts(found: list[dict[str, Any]], console: Console) -> None:
@@ -33,29 +36,36 @@ def conflicts(found: list[dict[str, Any]], console: Console) -> None:
         lost = "a deletion" if one["lost_row"] is None else one["lost_row"]
         lost = lost if len(lost) <= ROW_SHOWN else f"{lost[:ROW_SHOWN]}..."
         console.print(f"{one['lost_ts']} node {one['lost_node']}: {one['schema']}.{one['table']} {one['key']} lost to"
-                      f" {one['won_ts']} node {one['won_node']}: {lost}", markup=False)
+                      f" {one['won_ts']} node {one['won_node']}: {lost}", markup=False, emoji=False)
 
 
-def table(site: Site, cluster: ClusterState, console: Console | None = None) -> None:
-    """Print nodes and links; a row a node, with the links that lead to it."""
+def table(site: Site, cluster: ClusterState, console: Console | None = None) -> bool:
+    """Print nodes and links, a line a node with the links that lead to it, then what is not well and the next step; True when the cluster is healthy."""
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("node", "address", "state", "receives from", "behind"):
-        shown.add_column(name)
-    for node in cluster.nodes:
-        incoming = sorted((link for link in cluster.links if link.target == node.name), key=lambda link: link.source)
-        streaming = [link for link in incoming if link.state == "streaming"]
-        others = [f"{link.source} {link.state}" for link in incoming if link.state != "streaming"]
-        receives = ", ".join(([f"{len(streaming)} of {len(incoming)} streaming"] if incoming else ["-"]) + others)
-        behind = max((link.lag_bytes or 0 for link in incoming), default=0)
-        address = f"{site.runtime.address(site.any_spec(node.name))}:{site.configuration.postgresql_port}"
-        shown.add_row(node.name, address, node.state, receives, f"{behind} bytes")
-    console.print(shown)
-    for line in ending(site, cluster, datetime.now(UTC)):
-        console.print(line, markup=False)
-    for node in cluster.nodes:
-        for problem in filter(None, [node.problem, node.fault, *(f"{t}: {t.fault}" for t in node.tables if t.fault), _held(node)]):
-            console.print(f"{node.name}: {problem}", markup=False)
+    rows = [HEADER, *(_row(site, cluster, node) for node in cluster.nodes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    if console.is_terminal and sum(widths) + 2 * (len(widths) - 1) > console.width:
+        # cells that wrap cannot be read: a value a line
+        lines = [line for row in rows[1:] for line in (row[0], *(f"  {name}: {value}" for name, value in zip(HEADER[1:], row[1:], strict=True)))]
+    else:
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    wanted = desired(site.configuration)
+    found = faults(wanted, cluster)
+    # a message of a server may have several lines, and a line here is one thing
+    for line in (*lines, *ending(site, cluster, datetime.now(UTC)), *(" ".join(str(fault).split()) for fault in found), sentence(wanted, cluster)):
+        console.print(line, markup=False, emoji=False)
+    return not found
+
+
+def _row(site: Site, cluster: ClusterState, node: NodeState) -> tuple[str, ...]:
+    incoming = sorted((link for link in cluster.links if link.target == node.name), key=lambda link: link.source)
+    streaming = [link for link in incoming if link.state == "streaming"]
+    others = [f"{link.source} {link.state}" for link in incoming if link.state != "streaming"]
+    receives = ", ".join(([f"{len(streaming)} of {len(incoming)} streaming"] if incoming else ["-"]) + others)
+    unknown = any(link.lag_bytes is None and link.state != "streaming" for link in incoming)
+    behind = max((link.lag_bytes or 0 for link in incoming), default=0)
+    address = f"{site.runtime.address(site.any_spec(node.name))}:{site.configuration.postgresql_port}"
+    return node.name, address, node.state, receives, f"{behind} bytes" if not unknown else f"{behind} bytes or more" if behind else "unknown"
 
 
 def ending(site: Site, cluster: ClusterState, now: datetime) -> list[str]:
@@ -66,9 +76,3 @@ def ending(site: Site, cluster: ClusterState, now: datetime) -> list[str]:
     return [f"warning: {what} ends on {end:%Y-%m-%d}: python3 orchestrator.py renew{' --authority' if what == AUTHORITY else ''}"
             for what, end in ends.items() if end - now < NOTICE]
 
-
-def _held(node: NodeState) -> str | None:
-    """Say why the node cannot forget deletions, when that has lasted."""
-    if not node.upkeep or not node.upkeep["silent"] or (node.upkeep["confirmed_s_ago"] or 0) < QUIET_S:
-        return None
-    return f"keeps {node.upkeep['tombstone_bytes']} bytes of tombstones, because nothing is heard of {', '.join(node.upkeep['silent'])}"

@@ -12,7 +12,7 @@ from host.agents import CALL_TIMEOUT_S, Agents
 from host.config import Configuration, NodeSpec
 from host.desired import column_description
 from host.errors import OrchestratorError
-from host.observe import any_spec, observe
+from host.observe import PATIENCE_S, any_spec, observe
 from host.runtime.choice import choose
 from host.runtime.containers import DockerRuntime
 from host.runtime.directory import cluster_directory
@@ -62,9 +62,9 @@ class Site:
         """Call a service on a node, by name."""
         return self.agents.call(self.spec(node), service_id, timeout_s, **children)
 
-    def observe(self) -> ClusterState:
-        """Look at every node, now."""
-        return observe(self.configuration, self.runtime, self.agents)
+    def observe(self, patience_s: float = PATIENCE_S) -> ClusterState:
+        """Look at every node, now; one that shows no life within ``patience_s`` is told as one that does not answer."""
+        return observe(self.configuration, self.runtime, self.agents, patience_s)
 
     def roles(self) -> list[dict[str, str]]:
         """Write the roles as ``node.prepare`` takes them."""

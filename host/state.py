@@ -26,7 +26,8 @@ class NodeState:
     ``current`` is False when the node runs from another image, from other code, or with other limits, than it would if it were made now.
     ``fault`` says why its database has to be prepared again, None when it need not: only then is anything known of its tables and links.
     ``upkeep`` is what the node remembers beside the rows, as ``node.describe`` answers it; None when it was not asked.
-    ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none.
+    ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none. ``warnings`` is what its agent says is not well.
+    ``postgresql`` is True when a PostgreSQL answers at the node's address although its agent does not.
     """
 
     name: str
@@ -42,10 +43,19 @@ class NodeState:
     version: str = field(default="", compare=False)
     upkeep: dict | None = field(default=None, compare=False)
     certificate_ends: datetime | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    postgresql: bool = field(default=False, compare=False)
+
+    @property
+    def answers(self) -> bool:
+        """Tell whether the node can be asked for its rows."""
+        return self.process == "running" and self.problem is None
 
     @property
     def state(self) -> str:
         """Sum the node up in a word; ``ready`` is the healthy one."""
+        if self.postgresql and not self.answers:
+            return "agent down"
         if self.process != "running":
             return self.process
         if self.problem:
@@ -63,6 +73,7 @@ class LinkState:
     """Replication from ``source`` to ``target``; ``streaming`` is the healthy state.
 
     missing, unseeded, incomplete (lacks a table), disabled and "slot lost" are mended by subscribing again; the others by waiting.
+    ``reason`` says why it does not stream, in words; None while it does.
     """
 
     source: str
@@ -70,6 +81,7 @@ class LinkState:
     state: str = "streaming"
     lag_bytes: int | None = field(default=None, compare=False)
     errors: int = field(default=0, compare=False)
+    reason: str | None = field(default=None, compare=False)
 
 
 TO_SUBSCRIBE = {"missing", "unseeded", "incomplete", "disabled", "slot lost"}

@@ -6,6 +6,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from host.agents import QUESTION_TIMEOUT_S
 from host.state import ClusterState, LinkState, TableState
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class AwaitNode:
         if site.runtime.certificates:
             site.runtime.put_certificates(site.spec(self.node))
         site.agents.await_postgresql(site.spec(self.node), site.runtime.require_running)
+        # whatever else keeps it from being asked is said by itself: a server that stands still, one of another node
+        site.call(self.node, "node.describe", QUESTION_TIMEOUT_S)
 
     def after(self, cluster: ClusterState) -> ClusterState:
         return cluster.with_node(replace(cluster.node(self.node), problem=None))

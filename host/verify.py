@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from host.barrier import Barrier
 from host.config import Table
@@ -40,21 +41,22 @@ class Orphans:
     node: str
 
 
-def verify(site: Site, broken: Sequence[LinkState] = ()) -> list[Verified]:
-    """Compare each table on all nodes; NotConverged with the keys that differ and what each node holds.
+def verify(site: Site, broken: Sequence[LinkState] = (), nodes: Sequence[str] | None = None) -> list[Verified]:
+    """Compare each table on these nodes, all by default; NotConverged with the keys that differ and what each node holds.
 
     ``broken`` links carry nothing now, so nothing is waited for there; what they hold back shows as a difference. OrchestratorError when rows change faster
     than they can be compared.
     """
     without = frozenset((link.source, link.target) for link in broken)
-    return [_verify_table(site, table, broken, without) for table in site.configuration.tables]
+    names = _names(site, nodes)
+    return [_verify_table(site, table, names, broken, without) for table in site.configuration.tables]
 
 
-def find_orphans(site: Site) -> list[Orphans]:
-    """Ask every node for rows that refer to no row: none when each foreign key of each replicated table holds everywhere."""
+def find_orphans(site: Site, nodes: Sequence[str] | None = None) -> list[Orphans]:
+    """Ask these nodes, all by default, for rows that refer to no row: none when each foreign key of each replicated table holds everywhere."""
     found = []
     for table in site.configuration.tables:
-        answers = _everywhere(site, lambda name, table=table: site.call(name, "table.orphans", Table={
+        answers = _everywhere(_names(site, nodes), lambda name, table=table: site.call(name, "table.orphans", Table={
             "schema": table.schema, "name": table.name})["foreign_keys"])
         worst: dict[str, Orphans] = {}
         for node, keys in answers.items():
@@ -66,17 +68,17 @@ def find_orphans(site: Site) -> list[Orphans]:
     return found
 
 
-def _verify_table(site: Site, table: Table, broken: Sequence[LinkState], without: frozenset[tuple[str, str]]) -> Verified:
+def _verify_table(site: Site, table: Table, nodes: list[str], broken: Sequence[LinkState], without: frozenset[tuple[str, str]]) -> Verified:
     name, deadline = f"{table.schema}.{table.name}", time.monotonic() + SETTLE_S
     while True:
-        _settle(site, without)
-        differing, rows = _differing_buckets(site, table)
+        _settle(site, nodes, without)
+        differing, rows = _differing_buckets(site, table, nodes)
         if not differing:
             return Verified(name, rows)
         chosen = _some(differing)
-        before = _differing_keys(site, table, chosen)
-        _settle(site, without)
-        after = _differing_keys(site, table, chosen)
+        before = _differing_keys(site, table, nodes, chosen)
+        _settle(site, nodes, without)
+        after = _differing_keys(site, table, nodes, chosen)
         # What one node held before a barrier, every node holds after it, or something newer. The same difference on both sides is none of time.
         lasting = {key: versions for key, versions in after.items() if before.get(key) == versions}
         if lasting:
@@ -89,15 +91,15 @@ def _verify_table(site: Site, table: Table, broken: Sequence[LinkState], without
                                     "try when fewer writes run")
 
 
-def _settle(site: Site, without: frozenset[tuple[str, str]]) -> None:
+def _settle(site: Site, nodes: list[str], without: frozenset[tuple[str, str]]) -> None:
     """Pass a barrier, then sweep: only then are the nodes comparable."""
-    Barrier(site, without).wait()
-    _everywhere(site, lambda name: site.call(name, "node.sweep"))
+    Barrier(site, without, nodes).wait()
+    _everywhere(nodes, lambda name: site.call(name, "node.sweep"))
 
 
-def _differing_buckets(site: Site, table: Table) -> tuple[dict[int, int], int]:
+def _differing_buckets(site: Site, table: Table, nodes: list[str]) -> tuple[dict[int, int], int]:
     """Return the parts of the key space that differ, each with how many rows it has at the most, and the number of all rows."""
-    answers = _everywhere(site, lambda name: site.call(name, "table.digest", Table={
+    answers = _everywhere(nodes, lambda name: site.call(name, "table.digest", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS})["buckets"])
     digests = [{bucket: marks for bucket, *marks in answer} for answer in answers.values()]
     differing = {bucket: max(digest.get(bucket, [0])[0] for digest in digests) for bucket in set().union(*digests)
@@ -118,9 +120,9 @@ def _some(differing: dict[int, int]) -> list[int]:
     return chosen
 
 
-def _differing_keys(site: Site, table: Table, buckets: list[int]) -> dict[str, dict[str, list | None]]:
+def _differing_keys(site: Site, table: Table, nodes: list[str], buckets: list[int]) -> dict[str, dict[str, list | None]]:
     """Return ``{key: {node: [version, hash] or None}}`` for the keys in these parts of the key space that are not the same everywhere."""
-    rows = _everywhere(site, lambda name: site.call(name, "table.versions", Table={
+    rows = _everywhere(nodes, lambda name: site.call(name, "table.versions", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS, "wanted": buckets, "limit": ROWS_LIMIT})["rows"])
     if any(len(held) == ROWS_LIMIT for held in rows.values()):
         raise NotConverged(f"the nodes hold different rows of {table.schema}.{table.name}",
@@ -130,10 +132,13 @@ def _differing_keys(site: Site, table: Table, buckets: list[int]) -> dict[str, d
     return {key: versions for key, versions in held.items() if len({tuple(v or ()) for v in versions.values()}) > 1}
 
 
-def _everywhere(site: Site, ask: Callable[[str], object]) -> dict[str, object]:
-    names = [node.name for node in site.configuration.nodes]
-    with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return dict(zip(names, pool.map(ask, names), strict=True))
+def _names(site: Site, nodes: Sequence[str] | None) -> list[str]:
+    return list(nodes) if nodes is not None else [node.name for node in site.configuration.nodes]
+
+
+def _everywhere(nodes: list[str], ask: Callable[[str], Any]) -> dict[str, Any]:
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        return dict(zip(nodes, pool.map(ask, nodes), strict=True))
 
 
 def _shown(differing: dict[str, dict[str, list | None]], and_more: bool) -> str:

@@ -11,7 +11,7 @@ from services.maintenance import SETTINGS, Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.role import GROUPS
-from services.server import UNSEEN, administer, agent, change, changing, connect
+from services.server import UNSEEN, administer, agent, change, changing, connect, question
 from services.subscription import link_ends
 from services.table import installed_triggers, replicated_tables
 from services.texts import code_digest
@@ -28,6 +28,7 @@ class Node(microesb.ClassHandler):
         if owner is None:
             raise ServiceError("a node needs an owner", "no role of the call is of kind owner", "add one")
         with changing():
+            self._refuse_early()
             self._make_roles(owner, result)
             with administer(self.database) as connection, connection.cursor() as cursor:
                 ensure_agent_role(cursor, agent(), owner)
@@ -61,8 +62,10 @@ class Node(microesb.ClassHandler):
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
         data = {"prepared": False, "serving": False, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
         try:
-            with connect(self.database) as connection, connection.cursor() as cursor:
+            with question(self.database) as connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)
+                if identity is not None:
+                    self._refuse_another(identity)
                 if identity is not None and identity["fault"]:
                     # what it holds can be asked when it is of this version
                     data |= identity | {"prepared": True, "roles": describe_roles(cursor)}
@@ -72,7 +75,7 @@ class Node(microesb.ClassHandler):
                                         "upkeep": describe_upkeep(cursor)}
                 return Result(data=data | {"server_version": version(cursor)})
         except ServiceError:
-            with administer("postgres") as connection, connection.cursor() as cursor:
+            with question("postgres", administer) as connection, connection.cursor() as cursor:
                 if database_exists(cursor, self.database):
                     raise
                 return Result(data=data | {"server_version": version(cursor)})
@@ -89,7 +92,8 @@ class Node(microesb.ClassHandler):
 
     def position(self) -> Result:
         """Answer the node's WAL position, and what each peer has confirmed to have applied of it: the two halves of a barrier."""
-        with connect(self.database) as connection, connection.cursor() as cursor:
+        with question(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
             cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
             position = cursor.fetchone()[0]
             cursor.execute("SELECT s.slot_name, coalesce(r.replay_lsn, s.confirmed_flush_lsn)::text FROM pg_replication_slots s"
@@ -114,6 +118,7 @@ class Node(microesb.ClassHandler):
                 identity = self._identity(cursor)
             if identity is None or identity["fault"]:
                 return Result()
+            self._refuse_another(identity)
             done = maintain(connection, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
             with connection, connection.cursor() as cursor:
                 changed = pinned.keep(cursor, self.database, self.require_prepared(cursor))
@@ -131,6 +136,15 @@ class Node(microesb.ClassHandler):
         if owner is None:
             raise ServiceError(f"{self.name} is not prepared", "the agent has the rights of no owner", "call node.prepare first")
         return owner
+
+    def _refuse_early(self) -> None:
+        """Raise ServiceError before a role or a password is changed, when the server is that of another node."""
+        with administer("postgres") as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [agent()])
+            if not cursor.fetchone()[0] or not database_exists(cursor, self.database):
+                return
+        with connect(self.database) as connection, connection.cursor() as cursor:
+            self._refuse_another(self._identity(cursor))
 
     def _refuse_another(self, identity: dict | None) -> None:
         asked = (self.parent_object.id, self.name, self.index)

@@ -5,8 +5,8 @@ has the owner's rights and no more (:func:`connect`). What only a superuser may 
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,12 @@ UNIFORM = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "
            "unison.careful": "", "unison.seeding": "off"}
 # the same, which the replicator may not set at a peer
 UNIFORM_HERE = {"session_replication_role": "origin"}
+
+# A server that stands still must not take every thread of the agent, nor a caller's time for long.
+QUESTIONS_AT_ONCE = 8
+QUESTION_WAIT_S = 2.0
+
+_questions = threading.BoundedSemaphore(QUESTIONS_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def unlimit(connection: Any) -> None:
 
 
 @contextmanager
-def connect(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
+def connect(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None, connect_timeout_s: int = 5) -> Iterator:
     """Open a connection to ``database`` as the agent's own role, commit at the end, roll back on an exception.
 
     The role has the rights of the owner, and may choose which triggers fire; so what the owner makes run here gains nothing (services/agent_role.py).
@@ -94,18 +100,18 @@ def connect(database: str, *, autocommit: bool = False, settings: dict[str, str]
     """
     role = _current().role
     try:
-        connection = _open(database, role, settings)
+        connection = _open(database, role, settings, connect_timeout_s)
     except ServiceError as error:
         if f'role "{role}" does not exist' not in error.detail:
             raise
         _adopt(database, role)
-        connection = _open(database, role, settings)
+        connection = _open(database, role, settings, connect_timeout_s)
     with _transaction(connection, autocommit):
         yield connection
 
 
 @contextmanager
-def administer(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
+def administer(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None, connect_timeout_s: int = 5) -> Iterator:
     """Open a connection as :func:`connect` does, but as the superuser.
 
     For what nobody else may do, and for nothing that reads or writes a table, or calls a function, that the owner can change. RESET ROLE takes a superuser's
@@ -119,7 +125,7 @@ def administer(database: str, *, autocommit: bool = False, settings: dict[str, s
     - subscriptions and replication origins (subscription.setup): they belong to the owner, who may not read the password in them;
     - to see whether the database is there at all (node.describe).
     """
-    connection = _open(database, _current().superuser, settings)
+    connection = _open(database, _current().superuser, settings, connect_timeout_s)
     with _transaction(connection, autocommit):
         yield connection
 
@@ -133,6 +139,23 @@ def changing() -> Iterator[None]:
         yield
     finally:
         _changing.release()
+
+
+@contextmanager
+def question(database: str, how: Callable[..., AbstractContextManager] | None = None) -> Iterator:
+    """Open a connection as ``how`` does (:func:`connect`, or :func:`administer`), for a question that is answered at once or not at all.
+
+    A server that is frozen takes the caller's time, but never more than a few of our threads. Raises ServiceError when it does not answer in time.
+    """
+    if not _questions.acquire(timeout=QUESTION_WAIT_S):
+        raise ServiceError("PostgreSQL does not answer", f"{QUESTIONS_AT_ONCE} earlier questions wait for it still", "see the node's log; is it frozen?")
+    try:
+        with (how or connect)(database, settings={"statement_timeout": "8s", "lock_timeout": "4s"}, connect_timeout_s=2) as connection:
+            yield connection
+    except psycopg2.errors.QueryCanceled as error:
+        raise ServiceError("PostgreSQL does not answer in time", str(error).strip().splitlines()[0], "see pg_stat_activity on the node") from error
+    finally:
+        _questions.release()
 
 
 @contextmanager
@@ -153,11 +176,11 @@ def agent() -> str:
     return _current().role
 
 
-def _open(database: str, role: str, settings: dict[str, str] | None):
+def _open(database: str, role: str, settings: dict[str, str] | None, connect_timeout_s: int):
     server = _current()
     try:
         connection = psycopg2.connect(
-            host=server.socket_directory, port=server.port, user=role, dbname=database, connect_timeout=5,
+            host=server.socket_directory, port=server.port, user=role, dbname=database, connect_timeout=connect_timeout_s,
             application_name="pgunison agent", options=options(UNIFORM_HERE | LIMITS | (settings or {})))
         unlimit(connection)
         return connection

@@ -62,6 +62,10 @@ class DockerRuntime:
                 return "absent" if self._volume(node) is None else "stopped"
             return "running" if container.status == "running" and self._attached(container, node) else "stopped"
 
+    def has_server(self, node: NodeSpec) -> bool:
+        """Tell whether a PostgreSQL runs on the node's data without its agent; in a container all ends with it."""
+        return False
+
     def outdated(self, node: NodeSpec) -> bool:
         """Tell whether the node's container is of another image, or has other limits, than a new one would have."""
         try:

@@ -58,6 +58,16 @@ class ProcessRuntime:
             return "absent"
         return "running" if _held(folder / "agent.lock") else "stopped"
 
+    def has_server(self, node: NodeSpec) -> bool:
+        """Tell whether a PostgreSQL runs on the node's data; it may without its agent."""
+        data = self._folder(node) / "data"
+        try:
+            pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+            return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError, IndexError):
+            # there is none, or not any more
+            return False
+
     def start(self, node: NodeSpec) -> None:
         """Start the node's agent if it does not run; does not wait for it."""
         if self.state(node) == "running":

@@ -65,7 +65,11 @@ def reconfigure(cluster, *, nodes: int | None = None, tables: list[dict] | None 
 
 
 def status(cluster) -> dict:
-    return json.loads(run(cluster, "status", "--json").stdout)
+    """Return what status says as JSON; its exit status says the same."""
+    done = subprocess.run(command_line(cluster, "status", "--json"), capture_output=True, text=True, timeout=100)
+    found = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0 if found["healthy"] else 1, "")
+    return found
 
 
 def assert_up(cluster) -> None:
@@ -304,7 +308,9 @@ def test_up_mends_a_lost(pair, lost):
         pair.query("node2", f"ALTER SUBSCRIPTION {name} ENABLE")
     shown = {(each["source"], each["target"]): each["state"] for each in status(pair)["links"]}
     assert shown == {("node1", "node2"): expected, ("node2", "node1"): "streaming"}
-    assert f"node1 {expected}" in run(pair, "status").stdout
+    shown = subprocess.run(command_line(pair, "status"), capture_output=True, text=True, timeout=100)
+    assert shown.returncode == 1 and f"node1 {expected}" in shown.stdout
+    assert f"node1 to node2: {expected}: " in shown.stdout and "; next: python3 orchestrator.py up" in shown.stdout
     assert key not in keys(pair, "node2")
     run(pair, "up")
     assert_up(pair)
@@ -342,7 +348,7 @@ def test_what_goes_into_a_pipe_has_no_control_characters(pair):
         assert done.stdout or words == ["up"]
     table = run(pair, "status").stdout
     assert re.search(r"^node1 .* ready .* 1 of 1 streaming", table, re.MULTILINE)
-    assert set(status(pair)) == {"cluster", "runtime", "nodes", "links"}
+    assert set(status(pair)) == {"cluster", "runtime", "healthy", "sentence", "nodes", "links", "faults"}
 
 
 def test_down_keeps_rows_and_up_draws_no_key_twice(pair):
