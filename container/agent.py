@@ -73,7 +73,7 @@ def main() -> int:
     keeper.start()
     logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
     readiness = Readiness(lambda: keeper.ailment() or keeper.unkept(), lambda: not_ready(configuration, keeper))
-    web = application(token, lambda: health(configuration, keeper), readiness.reason)
+    web = application(token, lambda: health(configuration, keeper), readiness.reason, keeper.refused)
     # uvicorn ends on these signals and then raises them again: PostgreSQL has to be stopped first
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: None)

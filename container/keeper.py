@@ -66,6 +66,10 @@ class Keeper(threading.Thread):
         """Say what of the maintenance has failed for so long that nobody can rely on the rows here, None when all is well."""
         return self._maintenance.ailment
 
+    def refused(self, settings: tuple[tuple[str, str], ...]) -> str | None:
+        """Say why PostgreSQL would not start with these further settings, None when it would; PostgresqlError or OSError when it cannot be asked."""
+        return self._server.refused(settings)
+
     def stop(self) -> None:
         """Stop PostgreSQL fast and clean, and the thread."""
         self.problem = "PostgreSQL is being stopped"

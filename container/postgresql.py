@@ -9,7 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -75,8 +77,11 @@ class Postgresql:
         self._end_orphans()
         self._forget_dead_server()
         self._require_free_port()
-        version = self.major_version()
-        self._write("postgresql.conf", postgresql_conf(self.configuration, version))
+        content = self._settings(self.configuration)
+        # the file that a server started with last stays until there is one that the next can start with
+        if (refused := self._refused(content)) is not None:
+            raise PostgresqlError(f"PostgreSQL refuses a setting of sysconfig.json: {refused}")
+        self._write("postgresql.conf", content)
         self._admit()
         # A session of its own: the terminal's Ctrl-C is not for the server.
         start_log = self.configuration.log_directory / "start.log"
@@ -85,6 +90,28 @@ class Postgresql:
             self._child = subprocess.Popen([self.configuration.binaries / "postgres", "-D", self.configuration.data], stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log, start_new_session=True, cwd=self.configuration.data, **self._as_user())
         return self._child.pid
+
+    def refused(self, settings: tuple[tuple[str, str], ...]) -> str | None:
+        """Say in PostgreSQL's own words why it would not start with these settings in place of those it has; None when it would.
+
+        Nothing is changed, whether the server runs or not. What PostgreSQL finds out only when it starts (a library that is missing, memory that the
+        machine has not got) is not found here.
+        """
+        return self._refused(self._settings(replace(self.configuration, settings=settings)))
+
+    def _settings(self, configuration: AgentConfiguration) -> str:
+        return postgresql_conf(configuration, self.major_version())
+
+    def _refused(self, content: str) -> str | None:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="postgresql.conf.", dir=self.configuration.socket_directory) as file:
+            file.write(content)
+            file.flush()
+            if self.configuration.user:
+                os.chown(file.name, self.configuration.user.uid, self.configuration.user.gid)
+            # -C reads and checks the whole file, prints one value, and starts nothing
+            command = [self.configuration.binaries / "postgres", "-D", self.configuration.data, "-C", "port", "-c", f"config_file={file.name}"]
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", timeout=60, **self._as_user())
+        return None if done.returncode == 0 else telling(done.stderr.splitlines()) or done.stderr.strip()[-300:]
 
     def await_connections(self, pid: int, timeout_s: float) -> None:
         """Wait until the server accepts connections; PostgresqlError with the last words of its log when it ends or takes too long."""

@@ -8,7 +8,7 @@ BARE_LINE = re.compile(r"^(?P<level>FATAL|PANIC|LOG|ERROR):\s+(?P<said>.*)$")
 # what clients are told while a server starts or stops: never its cause
 FOR_CLIENTS = "the database system is "
 DEATH = re.compile(r"was terminated by signal|exited with exit code")
-IN_FILE = re.compile(r' in file "[^"]*" line \d+$')
+IN_FILE = re.compile(r' in file "[^"]*" line \d+')
 PREFIXED = re.compile(r"^\S+ \S+ \S+ \[\d+\] |^\s|^$")
 LENGTH = 300
 
@@ -25,7 +25,8 @@ def telling(lines: list[str]) -> str | None:
     own = [match for line in lines if (match := OWN_LINE.match(line) or BARE_LINE.match(line))]
     fatal = [match["said"] for match in own if match["level"] == "FATAL" and not match["said"].startswith(FOR_CLIENTS)]
     if fatal and "contains errors" in fatal[-1]:
-        settings = [IN_FILE.sub("", match["said"]) for match in own if match["level"] == "LOG" and IN_FILE.search(match["said"])]
+        # the server reads them before it does anything else
+        settings = [IN_FILE.sub("", match["said"]) for match in own if match["level"] in ("LOG", "HINT")]
         fatal = ["; ".join(settings)] if settings else fatal
     if fatal:
         return fatal[-1][:LENGTH]

@@ -1,4 +1,4 @@
-"""The agent's HTTP side: JSON-RPC 2.0 at ``POST /``, ``GET /health``, ``GET /ready``."""
+"""The agent's HTTP side: JSON-RPC 2.0 at ``POST /``, ``GET /health``, ``GET /ready``; ``POST /settings`` has PostgreSQL check settings."""
 
 import asyncio
 import hmac
@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from container.postgresql import PostgresqlError
 from esb_config.call import execute
 from esb_config.errors import CallError
 from services.errors import ServiceError
@@ -30,11 +31,12 @@ BUSY_LIMIT = 64
 logger = logging.getLogger(__name__)
 
 
-def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: Callable[[], str | None]) -> Starlette:
+def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: Callable[[], str | None],
+                refused: Callable[[tuple[tuple[str, str], ...]], str | None]) -> Starlette:
     """Make the agent's application.
 
     ``token`` is what callers must bear, beside a certificate where the agent speaks TLS; ``health_of`` returns what ``/health`` says of the node,
-    ``not_ready`` returns why the node may not serve, or None.
+    ``not_ready`` returns why the node may not serve, or None; ``refused`` why PostgreSQL would not start with settings, or None.
     """
     busy = set()
 
@@ -51,12 +53,30 @@ def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: 
 
         return answer
 
-    async def call(request: Request) -> Response:
+    def stranger(request: Request) -> Response | None:
         given = request.headers.get("authorization", "")
         if not getattr(request.state, "certified", True):
             return JSONResponse({"error": "a client certificate of this cluster is missing"}, 401)
         if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return JSONResponse({"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": "Bearer", "Connection": "close"})
+        return None
+
+    async def settings(request: Request) -> Response:
+        if (unwanted := stranger(request)) is not None:
+            return unwanted
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                given = tuple((str(name), str(value)) for name, value in (await request.json())["settings"])
+        except (TimeoutError, ValueError, KeyError, TypeError) as error:
+            return JSONResponse({"error": f"expected a list of names and values: {type(error).__name__}"}, 400)
+        try:
+            return JSONResponse({"refused": await run_in_threadpool(refused, given)})
+        except (PostgresqlError, OSError) as error:
+            return JSONResponse({"error": str(error)}, 500)
+
+    async def call(request: Request) -> Response:
+        if (unwanted := stranger(request)) is not None:
+            return unwanted
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await request.body()
@@ -72,7 +92,8 @@ def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: 
         reason = await run_in_threadpool(not_ready)
         return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
 
-    routes = [Route("/", limited(call), methods=["POST"]), Route("/health", health), Route("/ready", limited(ready))]
+    routes = [Route("/", limited(call), methods=["POST"]), Route("/settings", limited(settings), methods=["POST"]), Route("/health", health),
+              Route("/ready", limited(ready))]
     return Starlette(routes=routes, max_body_size=BODY_LIMIT_BYTES)
 
 

@@ -85,6 +85,19 @@ class Agents:
                                     "give the clusters different subnets in sysconfig.json, or stop the other")
         return found
 
+    def refused_settings(self, node: NodeSpec) -> str | None:
+        """Have the node's PostgreSQL check the configured settings; returns why it would not start with them, None when it would.
+
+        It changes nothing. An agent of another version may not be able to, and refuses nothing. AgentUnreachable when no agent answers.
+        """
+        try:
+            response = self._client.post(f"{self._url(node)}settings", json={"settings": self._configuration.settings}, timeout=httpx.Timeout(60.0, connect=5.0))
+            return response.json().get("refused") if response.status_code == 200 else None
+        except httpx.HTTPError as error:
+            raise self._unreachable(node, error) from error
+        except (ValueError, AttributeError) as error:
+            raise self._foreign(node) from error
+
     def certificate(self, node: NodeSpec) -> Shown | None:
         """Return the certificate that the node's agent shows to a new connection; None where it speaks no TLS. AgentUnreachable when it shows none we trust."""
         if self._tls is None:

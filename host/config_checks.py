@@ -12,6 +12,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator, FormatChecker
 
 from esb_config.document import is_identifier
+from host import column_types
 
 Fault = tuple[tuple[str | int, ...], str]
 
@@ -192,6 +193,11 @@ def column_faults(document: dict, path: tuple) -> Iterator[Fault]:
     for position, nullable in enumerate(column(columns, "nullable", False)):
         if primary[position] is True and nullable is True:
             yield (*path, position, "nullable"), expected("false or nothing for a column of the primary key", True)
+    for position, (kind, default) in enumerate(zip(column(columns, "type"), column(columns, "default"), strict=True)):
+        if isinstance(kind, str) and (fault := column_types.type_fault(kind)):
+            yield (*path, position, "type"), f"{expected('a type of a column', kind)}: {fault}"
+        elif isinstance(kind, str) and isinstance(default, str) and (fault := column_types.default_fault(kind, default)):
+            yield (*path, position, "default"), f"{expected(f'a constant of type {shown(kind)}', default)}: {fault}"
 
 
 def scale_faults(document: dict) -> Iterator[Fault]:

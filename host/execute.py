@@ -1,7 +1,7 @@
 """Execute plans: look, plan, do, and look again until nothing is left to do."""
 
 from host.desired import desired
-from host.errors import OrchestratorError
+from host.errors import OrchestratorError, UsageError
 from host.plan import plan
 from host.progress import Progress
 from host.site import Site
@@ -16,8 +16,10 @@ def bring_up(site: Site, progress: Progress) -> ClusterState:
     Raises what the first failing step raises; everything before it stays, and a later call continues.
     """
     wanted = desired(site.configuration)
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         actual = site.observe()
+        if number == 0:
+            refuse_settings(site, actual)
         steps = plan(wanted, actual)
         if not steps:
             actual.check_invariants()
@@ -27,3 +29,15 @@ def bring_up(site: Site, progress: Progress) -> ClusterState:
                 step.run(site)
     left = "; ".join(str(step) for step in plan(wanted, site.observe())[:5])
     raise OrchestratorError(f"the cluster is not what was asked for after {ROUNDS} rounds", f"still to do: {left}", "python3 orchestrator.py status")
+
+
+def refuse_settings(site: Site, actual: ClusterState) -> None:
+    """UsageError in PostgreSQL's own words when it would not start with the configured settings: before any server that runs is stopped for them."""
+    for node in actual.nodes if site.configuration.settings else ():
+        if not node.answers:
+            continue
+        if (refused := site.agents.refused_settings(site.any_spec(node.name))) is not None:
+            raise UsageError("PostgreSQL refuses the settings of the configuration", f"$.system.config.postgresql: {refused}",
+                             "correct them; nothing was stopped, no file was changed")
+        # the nodes have the same PostgreSQL, or will have
+        return

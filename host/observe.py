@@ -48,7 +48,7 @@ def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec,
         return Look(replace(unknown, problem="its agent does not run; PostgreSQL serves", postgresql=True) if serves else unknown, {}, {})
     found: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
-    serves = False
+    serves, health = False, None
     try:
         health = agents.health(spec, patience_s)
         problem, warnings = health["problem"], tuple(health.get("warnings", ()))
@@ -62,7 +62,9 @@ def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec,
     except OrchestratorError as error:
         problem = f"{error.message}: {error.detail}"
     if problem is not None:
-        return Look(replace(unknown, problem=problem, warnings=warnings, postgresql=serves), {}, {})
+        # what keeps an agent that answers from its PostgreSQL may be what it was told when it started
+        told = health is None or not runtime.outdated(spec)
+        return Look(replace(unknown, problem=problem, warnings=warnings, postgresql=serves, current=told), {}, {})
     ends = certificate.ends if certificate else None
     ours = {role.name for role in configuration.roles}
     tables = tuple(TableState(table["schema"], table["name"], comparable(table["columns"]), table["published"], table["open"], table["fault"])

@@ -23,7 +23,8 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     unseen = [node for node in actual.nodes if node.process == "stopped" or node.problem]
     if unseen:
         # what such a node holds is not known yet: bring it up, look again, then plan on
-        return steps + [AwaitNode(node.name) for node in unseen]
+        renewed = [ReplaceNode(node.name) for node in unseen if node.process == "running" and not node.current]
+        return steps + renewed + [AwaitNode(node.name) for node in unseen]
     # an agent of another version would install what that version brings; and what another version's database holds can be asked only afterwards
     renewed = [step for node in desired.nodes for step in _renew(node, actual)]
     if renewed:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from container.configuration import AgentConfiguration
+from container.settings import capacity
 from host.certificates import Certificates
 from host.config import Configuration, NodeSpec
 from host.credentials import Credentials
@@ -216,8 +217,10 @@ class DockerRuntime:
 
     def _made_of(self, image) -> dict[str, str]:
         """Say what a container is made of, as a label, so that it can be told when it has to be made anew."""
-        limits = self._configuration.container
-        return {"org.pgunison.made-of": json.dumps([image.id, limits.memory_mib, limits.cpus])}
+        configuration, limits = self._configuration, self._configuration.container
+        # what its agent is told when it starts is part of it
+        told = [configuration.settings, configuration.upkeep, capacity(configuration.max_nodes)]
+        return {"org.pgunison.made-of": json.dumps([image.id, limits.memory_mib, limits.cpus, *told])}
 
     def _current(self, container, image) -> bool:
         return all(container.labels.get(label) == value for label, value in self._made_of(image).items())

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from container.configuration import AgentConfiguration
+from container.settings import capacity
 from host.config import Configuration, NodeSpec
 from host.credentials import Credentials
 from host.errors import OrchestratorError
@@ -89,9 +90,12 @@ class ProcessRuntime:
                 cwd=PROJECT, env=environment, start_new_session=True)
 
     def outdated(self, node: NodeSpec) -> bool:
-        """Tell whether the node's agent was started from other sources than ours: it would answer, and install, as those do."""
+        """Tell whether the node's agent was started from other sources than ours, which it would answer and install as, or was told other settings."""
+        configuration = self._configuration
         try:
-            return AgentConfiguration.load(self._folder(node) / "agent.json").code != own_code()
+            told = AgentConfiguration.load(self._folder(node) / "agent.json")
+            return (told.code, told.settings, told.upkeep) != (own_code(), configuration.settings, configuration.upkeep) or \
+                capacity(told.max_nodes) < capacity(configuration.max_nodes)
         except (OSError, ValueError, KeyError, TypeError):
             # another version writes it in another way
             return True

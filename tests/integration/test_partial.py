@@ -18,8 +18,9 @@ from tests.integration.orchestrator import command_line, run
 pytestmark = pytest.mark.process_runtime("it stops processes of this machine one by one; what a container's engine stops is seen in test_docker.py")
 
 TABLE1 = {"name": "table1", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "col1", "type": "text"}]}
-# The promise is 2 s on a machine of its own. A machine that runs other tests meanwhile is slower; 12 s is what a frozen node once took.
-SOON_S = 2.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+# The promise is 2 s on a machine of its own. Where other tests run meanwhile it takes longer; 12 s is what a frozen node once took.
+SOON_S = 2.0
+ATTEMPTS = 5
 
 
 @pytest.fixture(scope="module")
@@ -50,31 +51,40 @@ def frozen(processes: list[int]) -> Iterator[None]:
 
 
 def ask(cluster, *words: str) -> tuple[subprocess.CompletedProcess, float]:
-    """Run a command that must not need long."""
+    """Run a command; returns it with the time that it took."""
     began = time.monotonic()
     done = subprocess.run(command_line(cluster, *words), capture_output=True, text=True, timeout=100)
     assert "Traceback" not in done.stderr
     return done, time.monotonic() - began
 
 
+def ask_soon(cluster, *words: str) -> subprocess.CompletedProcess:
+    """Run a command that must not take long: beside what it takes to start it, where the machine is busy."""
+    took = []
+    for _ in range(ATTEMPTS):
+        done, took_s = ask(cluster, *words)
+        busy_s = ask(cluster, "--help")[1]
+        took.append((took_s, busy_s))
+        if took_s < max(SOON_S, 1.5 + 4 * busy_s):
+            return done
+    raise AssertionError(f"{words} took (and --help beside it): {took}")
+
+
 def assert_answers_for_the_others(cluster, state: str, problem: str) -> dict:
     """All three commands answer in time for node1 and node3, and say of node2 what it is; returns the status."""
-    done, took_s = ask(cluster, "status", "--json")
+    done = ask_soon(cluster, "status", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 1 and not found["healthy"] and "node2" in found["sentence"]
     assert {node["name"]: node["state"] for node in found["nodes"]} == {"node1": "ready", "node2": state, "node3": "ready"}
     assert problem in found["faults"][0]["what"] and found["faults"][0]["where"] == "node2"
     assert all(link["reason"] for link in found["links"] if link["state"] != "streaming")
-    assert took_s < SOON_S
-    done, took_s = ask(cluster, "verify")
+    done = ask_soon(cluster, "verify")
     assert done.returncode == 1, done.stderr
     assert "public.table1: 10 rows, the same on node1, node3" in done.stdout.splitlines()
     assert "error: 1 node was not compared" in done.stderr and f"node2 is {state}" in done.stderr
-    assert took_s < 2 * SOON_S
-    done, took_s = ask(cluster, "conflicts", "--json")
+    done = ask_soon(cluster, "conflicts", "--json")
     assert done.returncode == 1 and json.loads(done.stdout) == []
     assert "error: 1 node was not asked" in done.stderr and f"node2 is {state}" in done.stderr
-    assert took_s < 2 * SOON_S
     return found
 
 

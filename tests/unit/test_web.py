@@ -25,7 +25,11 @@ class Agent:
         self.does = lambda call: {"changed": False, "done": []}
         self.reason = None
         health = {"cluster": "test", "node": "node1", "problem": None, "failures": 0}
-        self._application = web.application(TOKEN, lambda: health, lambda: self.reason)
+        self._application = web.application(TOKEN, lambda: health, lambda: self.reason, self._refused)
+
+    def _refused(self, settings):
+        self.calls.append(settings)
+        return self.does(settings)
 
     def request(self, method, path, **options) -> httpx.Response:
         async def send() -> httpx.Response:
@@ -262,3 +266,19 @@ def test_not_ready_says_why(agent):
     agent.reason = "the node has not joined the cluster yet"
     response = agent.request("GET", "/ready")
     assert (response.status_code, response.json()) == (503, {"ready": False, "reason": "the node has not joined the cluster yet"})
+
+
+def test_settings_are_checked_for_who_bears_the_token(agent):
+    agent.does = lambda settings: 'unrecognized configuration parameter "nonsense"'
+    body = json.dumps({"settings": [["nonsense", "1"]]})
+    assert agent.request("POST", "/settings", content=body).status_code == 401
+    assert not agent.calls
+    answer = agent.request("POST", "/settings", content=body, headers=BEARER)
+    assert answer.status_code == 200 and answer.json() == {"refused": 'unrecognized configuration parameter "nonsense"'}
+    assert agent.calls == [(("nonsense", "1"),)]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"settings": 1}', '{"settings": [1]}', '{"settings": [["a"]]}', "nothing"])
+def test_settings_that_are_none(agent, body):
+    assert agent.request("POST", "/settings", content=body, headers=BEARER).status_code == 400
+    assert not agent.calls

@@ -104,7 +104,7 @@ class World:
                 self._change(node, process="running", problem="PostgreSQL starts", current=True)
             case ReplaceNode(node):
                 away = [name for name, each in self.nodes.items() if name != node and each.serving and not _answers(each)]
-                if away:
+                if away and _answers(self.nodes[node]):
                     raise Stuck(f"{', '.join(away)} is away, and {node} would be, too")
                 self._change(node, problem="PostgreSQL starts", current=True)
             case AwaitNode(node):
