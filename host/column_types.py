@@ -64,7 +64,7 @@ def default_fault(text: str, default: str) -> str | None:
     name = base(text)
     words = re.findall(r"[a-z_]+", default.lower())
     called = words[0] if words else ""
-    evaluated = name in TIMES and MOMENTS & set(words)
+    evaluated = (name in TIMES or name.startswith(("time ", "timestamp "))) and MOMENTS & set(words)
     if not evaluated and (name in TEXTS or name not in KNOWN or not (CALL.fullmatch(default) or default.strip().lower() in KEYWORDS)):
         return None
     function = FUNCTIONS.get("now" if called == "today" else called) if name not in SEVERAL and not ARRAY.search(text.strip().lower()) else None

@@ -5,6 +5,7 @@ import re
 from microesb import microesb
 from psycopg2 import sql
 
+from services import statements
 from services.errors import ServiceError
 
 # What PostgreSQL would turn into an integer column with a sequence of its own.
@@ -12,6 +13,8 @@ SERIAL = {"bigserial": "bigint", "serial8": "bigint"}
 NARROW_SERIAL = {"serial", "serial4", "smallserial", "serial2"}
 # to_regtype() decides what is a type; this keeps out what its parser would read and a column list would not, such as a comment.
 TYPE_TEXT = re.compile(r'[\w ".,()\[\]]+')
+# what date and time input reads as the moment
+MOMENTS = {"now", "today", "tomorrow", "yesterday"}
 FUNCTIONS = {"now", "clock_timestamp", "statement_timestamp", "gen_random_uuid", "uuidv7"}
 
 
@@ -24,6 +27,7 @@ class Column(microesb.MultiClassHandler):
         Raises ServiceError for a type that the server does not know or that cannot hold a range for each node.
         """
         parts = [sql.Identifier(self.name), sql.SQL(self._checked_type(cursor))]
+        self._refuse_moment(cursor)
         if self.default is not None:
             parts += [sql.SQL("DEFAULT"), self._default()]
         if not self.nullable:
@@ -50,6 +54,15 @@ class Column(microesb.MultiClassHandler):
             raise ServiceError(f"column {self.name}: there is no type {self.type!r}", "to_regtype() does not know it",
                                "name a type of PostgreSQL, or make the type on every node first and name it with its schema, such as public.mood")
         return self.type
+
+    def _refuse_moment(self, cursor) -> None:
+        """Raise ServiceError for a text that PostgreSQL would read as the moment of set-up: another one on each node."""
+        if not isinstance(self.default, str) or not MOMENTS & set(re.findall("[a-z]+", self.default.lower())):
+            return
+        cursor.execute(statements.text("type_parts"), {"type": self.type if self.type.strip().lower() not in SERIAL else "bigint"})
+        if cursor.fetchone()[0]:
+            raise ServiceError(f"column {self.name}: the default {self.default!r} is no constant", "PostgreSQL reads it as the moment of set-up,"
+                               " another one on each node", 'write {"function": "now"}, or a date and time')
 
     def _default(self) -> sql.Composable:
         if isinstance(self.default, dict):

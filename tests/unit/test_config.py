@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from host import config_checks
 from host.config import Column, Function, Group, NodeSpec, Role, Table, load
+from host.config_checks import SCHEMA
 from host.errors import UsageError
 
 DEFAULT = Path(__file__).parents[2] / "sysconfig.json"
@@ -28,7 +30,10 @@ AT_IPV4 = "$.system.networks[0].config.net.ipv4"
 AT_COLUMNS = "$.system.config.tables[0].columns"
 
 A_NAME = "a name of 1 to 63 bytes without control characters"
-A_COLUMN_NAME = f"{A_NAME}, not modified_ts or modified_node, which hold the row's version"
+A_COLUMN_NAME = (f"{A_NAME}, not one of the row's version (modified_ts, modified_node, unison_...)"
+                 " or of PostgreSQL (ctid, xmin, xmax, cmin, cmax, tableoid)")
+A_DATABASE_NAME = f"{A_NAME}, none of PostgreSQL's own databases postgres, template0 and template1"
+A_SCHEMA_NAME = f"{A_NAME}, not that of pgunison (unison) or of PostgreSQL (information_schema, pg_...)"
 A_ROLE_NAME = (
     "a role name of 1 to 31 characters a-z, 0-9 and _, not beginning with a digit or pg_, "
     "and none of postgres, public, none, unison_agent and the groups unison_writers, unison_readers and unison_replicators"
@@ -292,10 +297,15 @@ def test_a_node_without_an_address_is_refused(load_changed):
     (("system", "id"), "a" * 33, f'$.system.id: expected {AN_ID}, found "{"a" * 33}"'),
     (("system", "id"), "A" * 500, f'$.system.id: expected {AN_ID}, found "{"A" * 36}...'),
     ((*NETWORK, "id"), "", f'{AT_NETWORK}.id: expected {AN_ID}, found ""'),
-    ((*CONFIG, "database"), "", f'{AT_CONFIG}.database: expected {A_NAME}, found ""'),
-    ((*CONFIG, "database"), "a\0", f'{AT_CONFIG}.database: expected {A_NAME}, found "a\\u0000"'),
-    ((*CONFIG, "database"), "ü" * 32, f'{AT_CONFIG}.database: expected {A_NAME}, found "{"ü" * 32}"'),
-    ((*CONFIG, "tables", 0, "schema"), 7, f"{AT_CONFIG}.tables[0].schema: expected {A_NAME}, found 7"),
+    ((*CONFIG, "database"), "", f'{AT_CONFIG}.database: expected {A_DATABASE_NAME}, found ""'),
+    ((*CONFIG, "database"), "a\0", f'{AT_CONFIG}.database: expected {A_DATABASE_NAME}, found "a\\u0000"'),
+    ((*CONFIG, "database"), "ü" * 32, f'{AT_CONFIG}.database: expected {A_DATABASE_NAME}, found "{"ü" * 32}"'),
+    ((*CONFIG, "tables", 0, "schema"), 7, f"{AT_CONFIG}.tables[0].schema: expected {A_SCHEMA_NAME}, found 7"),
+    *[((*CONFIG, "database"), name, f'{AT_CONFIG}.database: expected {A_DATABASE_NAME}, found "{name}"') for name in ("postgres", "template0", "template1")],
+    *[((*CONFIG, "tables", 0, "schema"), name, f'{AT_CONFIG}.tables[0].schema: expected {A_SCHEMA_NAME}, found "{name}"')
+      for name in ("unison", "information_schema", "pg_catalog", "pg_toast", "pg_temp", "pg_mine")],
+    *[((*COLUMNS, 1, "name"), name, f'{AT_COLUMNS}[1].name: expected {A_COLUMN_NAME}, found "{name}"')
+      for name in ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "unison_arrived", "unison_replaced_ts")],
     ((*CONFIG, "tables", 0, "name"), [], f"{AT_CONFIG}.tables[0].name: expected {A_NAME}, found a list of 0 entries"),
     ((*CONFIG, "roles", 5, "name"), "public", f'{AT_CONFIG}.roles[5].name: expected {A_ROLE_NAME}, found "public"'),
     ((*CONFIG, "roles", 5, "name"), "postgres", f'{AT_CONFIG}.roles[5].name: expected {A_ROLE_NAME}, found "postgres"'),
@@ -590,3 +600,89 @@ def test_each_object_of_the_schema_refuses_unknown_keys():
     objects = [schema for schema in subschemas(config_checks.SCHEMA) if "properties" in schema]
     assert len(objects) > 10
     assert all(schema["additionalProperties"] is False for schema in objects)
+
+
+@pytest.mark.parametrize("kind", ["varchr(10)", "text); drop table x; --", "text -- comment", "text[]; select", "int primary key", "setof text", "serial",
+                                  'public."mood', "text'", "text\nnot null", "(1)", "$body$", "%s", "{table}"])
+def test_what_is_no_type_is_refused_by_its_path(refusal, kind):
+    line, = refusal(((*COLUMNS, 1, "type"), kind))
+    assert line.startswith(f"{AT_COLUMNS}[1].type: expected a type of a column, found ")
+
+
+@pytest.mark.parametrize("kind", ["text", "TEXT", "varchar(10)", "numeric(10,2)", "double precision", "timestamp(3) with time zone", "integer[]", "int array",
+                                  "interval day to second(3)", "bit varying(5)[][]", "public.mood", '"Strange ""type"', "pg_catalog.int4", "bigserial"])
+def test_what_may_be_a_type_is_left_to_the_server(load_changed, kind):
+    assert load_changed(((*COLUMNS, 1, "type"), kind)).tables[0].columns[1].type == kind
+
+
+@pytest.mark.parametrize(("kind", "default", "form"), [
+    ("timestamptz", "now()", '{"function": "now"}'), ("timestamptz", " NOW ", '{"function": "now"}'), ("timestamp(3) with time zone", "now", '{"function": "now"}'),
+    ("pg_catalog.timestamptz", "now", '{"function": "now"}'), ("date", "today", '{"function": "now"}'), ("date", "tomorrow", "a constant"),
+    ("timestamp", "yesterday allballs", "a constant"), ("timestamptz[]", "{now}", "a constant"), ("tstzrange", "[now,)", "a constant"),
+    ("timestamptz", "CURRENT_TIMESTAMP", '{"function": "now"}'), ("timestamptz", "clock_timestamp()", '{"function": "clock_timestamp"}'),
+    ("uuid", "gen_random_uuid()", '{"function": "gen_random_uuid"}'), ("bigint", "nextval('s')", "a constant"), ("integer", "pg_catalog.random()", "a constant")])
+def test_a_default_that_postgresql_would_evaluate_is_refused_with_what_works(refusal, kind, default, form):
+    line, = refusal(((*COLUMNS, 1, "type"), kind), ((*COLUMNS, 1, "default"), default))
+    assert line.startswith(f"{AT_COLUMNS}[1].default: expected a constant of type ") and form in line
+
+
+@pytest.mark.parametrize(("kind", "default"), [
+    ("text", "now()"), ("varchar(20)", "CURRENT_USER"), ("timestamptz", "infinity"), ("timestamptz", "epoch"), ("time", "allballs"),
+    ("timestamptz", "2026-01-01 00:00:00+00"), ("public.mood", "now"), ("point", "(1,2)"), ("jsonb", '{"now": "today"}'), ("boolean", "yes"),
+    ("interval", "1 day"), ("tstzrange", "[2026-01-01,)")])
+def test_a_default_that_is_a_constant_is_taken(load_changed, kind, default):
+    assert load_changed(((*COLUMNS, 1, "type"), kind), ((*COLUMNS, 1, "default"), default)).tables[0].columns[1].default == default
+
+
+# --- every text of the schema, so that a new field cannot be forgotten ---
+
+
+HOSTILE_TEXTS = ['"; DROP TABLE table1; --', "'; DROP TABLE table1; --", "x); DROP TABLE table1; --", "back\\slash", "100% %s %(a)s %I", "{table} {key} {0}",
+                 "$body$", "$1", "two\nlines", "nul\0", "x" * 63, "x" * 64, "\u65e5" * 21, "\u65e5" * 22, "", " ", "../../etc/passwd", "\u202eright to left"]
+
+
+def text_fields(schema: dict, path: tuple = ()) -> Iterator[tuple]:
+    """Yield the path of each text in the schema; a list is shown by its first entry, and a key of an object of any keys by "*"."""
+    if "$ref" in schema:
+        schema = SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if "string" in str(schema.get("type", "string" if "enum" in schema else "")):  # an enum is one of texts here
+        yield path
+    for key, below in schema.get("properties", {}).items():
+        yield from text_fields(below, (*path, key))
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from text_fields(schema["additionalProperties"], (*path, "*"))
+    if "items" in schema:
+        yield from text_fields(schema["items"], (*path, 0))
+
+
+TEXT_FIELDS = list(text_fields(SCHEMA))
+
+
+def test_the_schema_is_walked():
+    assert len(TEXT_FIELDS) >= 19
+    assert {("system", "id"), (*CONFIG, "database"), (*CONFIG, "postgresql", "*"), (*CONFIG, "tables", 0, "columns", 0, "type"),
+            (*CONFIG, "tables", 0, "columns", 0, "default", "function"), (*NETWORK, "nodes", 0, "name")} <= set(TEXT_FIELDS)
+
+
+@pytest.mark.parametrize("path", TEXT_FIELDS, ids=lambda path: ".".join(map(str, path)))
+def test_a_hostile_text_is_refused_by_its_path_or_taken_as_it_is(load_changed, path):
+    """What is taken here is seen to stay a text on a real node by tests/integration/test_hostile_texts.py."""
+    first = {(*CONFIG, "postgresql"): {}, (*CONFIG, "container"): {}, (*CONFIG, "passwords"): {"file": "f"}, (*NETWORK, "nodes"): [
+        {"name": f"node{k}", "index": k} for k in (1, 2, 3)]}
+    made = [(above, value) for above, value in first.items() if path[:len(above)] == above and path != above]
+    if path[-1] == "function":
+        made.append((path[:-1], {}))
+    for text in HOSTILE_TEXTS:
+        place = (*path[:-1], "x.y") if path[-1] == "*" else path
+        try:
+            taken = load_changed(*made, (place, text))
+        except UsageError as error:
+            assert f"{path[-2] if path[-1] == '*' else path[-1]}" in error.detail and "Traceback" not in str(error)
+            continue
+        assert repr(text) in repr(taken) or str(path[-1]) in ("file", "image"), f"{text!r} was changed"
+
+
+@pytest.mark.parametrize("name", [text for text in HOSTILE_TEXTS if text != "x" * 63 and text != "x" * 64])
+def test_a_hostile_name_of_a_setting_is_refused(load_changed, name):
+    with pytest.raises(UsageError):
+        load_changed(((*CONFIG, "postgresql"), {name: "on"}))
