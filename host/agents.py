@@ -91,7 +91,8 @@ class Agents:
         It changes nothing. An agent of another version may not be able to, and refuses nothing. AgentUnreachable when no agent answers.
         """
         try:
-            response = self._client.post(f"{self._url(node)}settings", json={"settings": self._configuration.settings}, timeout=httpx.Timeout(60.0, connect=5.0))
+            response = self._client.post(f"{self._url(node)}settings", json={"settings": self._configuration.settings},
+                                         timeout=httpx.Timeout(60.0, connect=5.0))
             return response.json().get("refused") if response.status_code == 200 else None
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error

@@ -7,13 +7,15 @@ import difflib
 import re
 
 # what PostgreSQL 16 to 18 have in pg_catalog and a column can be of, and what SQL calls them
-BASE = frozenset("""
-    aclitem bit bool box bpchar bytea char cid cidr circle cstring date float4 float8 gtsvector inet int2 int2vector int4 int8 interval json jsonb jsonpath
-    line lseg macaddr macaddr8 money name numeric oid oidvector path pg_brin_bloom_summary pg_brin_minmax_multi_summary pg_dependencies pg_lsn
-    pg_mcv_list pg_ndistinct pg_node_tree pg_snapshot point polygon refcursor regclass regcollation regconfig regdictionary regnamespace regoper
-    regoperator regproc regprocedure regrole regtype text tid time timestamp timestamptz timetz tsquery tsvector txid_snapshot uuid varbit varchar xid
-    xid8 xml int4range int8range numrange tsrange tstzrange daterange int4multirange int8multirange nummultirange tsmultirange tstzmultirange
-    datemultirange bigint int integer smallint boolean character decimal dec real float nchar bigserial serial8""".split())
+BASE = frozenset([
+    "aclitem", "bit", "bool", "box", "bpchar", "bytea", "char", "cid", "cidr", "circle", "cstring", "date", "float4", "float8", "gtsvector", "inet",
+    "int2", "int2vector", "int4", "int8", "interval", "json", "jsonb", "jsonpath", "line", "lseg", "macaddr", "macaddr8", "money", "name", "numeric",
+    "oid", "oidvector", "path", "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary", "pg_dependencies", "pg_lsn", "pg_mcv_list", "pg_ndistinct",
+    "pg_node_tree", "pg_snapshot", "point", "polygon", "refcursor", "regclass", "regcollation", "regconfig", "regdictionary", "regnamespace",
+    "regoper", "regoperator", "regproc", "regprocedure", "regrole", "regtype", "text", "tid", "time", "timestamp", "timestamptz", "timetz", "tsquery",
+    "tsvector", "txid_snapshot", "uuid", "varbit", "varchar", "xid", "xid8", "xml", "int4range", "int8range", "numrange", "tsrange", "tstzrange",
+    "daterange", "int4multirange", "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange", "bigint", "int", "integer",
+    "smallint", "boolean", "character", "decimal", "dec", "real", "float", "nchar", "bigserial", "serial8"])
 # of two or more words
 PHRASES = ("double precision", "bit varying", "character varying", "char varying", "national character", "national char", "national character varying",
            "national char varying", "time with time zone", "time without time zone", "timestamp with time zone", "timestamp without time zone")

@@ -27,7 +27,7 @@ TEXTS = ['"; DROP TABLE public.victim CASCADE; --', "'; DROP TABLE public.victim
          "public.victim; DROP TABLE public.victim CASCADE", "\\'; DROP TABLE public.victim; --", "100% %s %(a)s %I", "{table} {key} {0} {names}",
          "$body$ DROP TABLE public.victim $body$", "$1", "x\nDROP TABLE public.victim", "nul\0", "x" * 63, "x" * 64, "\u65e5" * 21, "", " ", "victim"]
 BEFORE = """
-    SELECT 'relation', format('%%s.%%s', relnamespace::regnamespace, relname), relkind || relowner::text || coalesce(relacl::text, '') FROM pg_class
+    SELECT 'relation', format('%%s.%%s', relnamespace::regnamespace, relname), relkind::text || relowner::text || coalesce(relacl::text, '') FROM pg_class
      WHERE relnamespace::regnamespace::text NOT LIKE 'pg_%%'
     UNION ALL SELECT 'column', attrelid::regclass || '.' || attname, atttypid::regtype::text FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
      WHERE relnamespace::regnamespace::text NOT LIKE 'pg_%%'

@@ -26,7 +26,8 @@ def setting(cluster, node: str, name: str) -> str:
 
 
 def files(cluster) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for node in ("node1", "node2") for path in (cluster.folder(node) / "data" / "postgresql.conf", cluster.folder(node) / "agent.json")}
+    folders = [cluster.folder(node) for node in ("node1", "node2")]
+    return {path: path.read_bytes() for folder in folders for path in (folder / "data" / "postgresql.conf", folder / "agent.json")}
 
 
 @pytest.fixture(scope="module")

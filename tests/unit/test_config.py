@@ -616,11 +616,13 @@ def test_what_may_be_a_type_is_left_to_the_server(load_changed, kind):
 
 
 @pytest.mark.parametrize(("kind", "default", "form"), [
-    ("timestamptz", "now()", '{"function": "now"}'), ("timestamptz", " NOW ", '{"function": "now"}'), ("timestamp(3) with time zone", "now", '{"function": "now"}'),
+    ("timestamptz", "now()", '{"function": "now"}'), ("timestamptz", " NOW ", '{"function": "now"}'),
+    ("timestamp(3) with time zone", "now", '{"function": "now"}'),
     ("pg_catalog.timestamptz", "now", '{"function": "now"}'), ("date", "today", '{"function": "now"}'), ("date", "tomorrow", "a constant"),
     ("timestamp", "yesterday allballs", "a constant"), ("timestamptz[]", "{now}", "a constant"), ("tstzrange", "[now,)", "a constant"),
     ("timestamptz", "CURRENT_TIMESTAMP", '{"function": "now"}'), ("timestamptz", "clock_timestamp()", '{"function": "clock_timestamp"}'),
-    ("uuid", "gen_random_uuid()", '{"function": "gen_random_uuid"}'), ("bigint", "nextval('s')", "a constant"), ("integer", "pg_catalog.random()", "a constant")])
+    ("uuid", "gen_random_uuid()", '{"function": "gen_random_uuid"}'), ("bigint", "nextval('s')", "a constant"),
+    ("integer", "pg_catalog.random()", "a constant")])
 def test_a_default_that_postgresql_would_evaluate_is_refused_with_what_works(refusal, kind, default, form):
     line, = refusal(((*COLUMNS, 1, "type"), kind), ((*COLUMNS, 1, "default"), default))
     assert line.startswith(f"{AT_COLUMNS}[1].default: expected a constant of type ") and form in line

@@ -41,7 +41,8 @@ def test_the_json_has_the_shape_of_the_contract():
 
 
 def test_a_faulty_cluster_in_json():
-    cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="PostgreSQL starts")).with_link(LinkState("node1", "node2", "target down", 512, 3, "node2 is gone"))
+    link = LinkState("node1", "node2", "target down", 512, 3, "node2 is gone")
+    cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="PostgreSQL starts")).with_link(link)
     made = json.loads(json.dumps(report.as_dict(SITE, cluster)))
     assert made["healthy"] is False
     assert made["sentence"] == "not healthy: 2 of 3 nodes ready, 5 of 6 links streaming; node2: PostgreSQL starts"
