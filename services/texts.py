@@ -22,7 +22,7 @@ OWNERS = {"beat"}
 TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
 QUERY = ("collect", "foreign_keys", "leftovers", "overdue", "overridden", "pinned", "published", "round", "running",
-         "send_beat", "shares", "sizes", "sweep", "trim_conflicts", "unfit_columns", "unowned_sequences", "upkeep")
+         "send_beat", "shares", "sizes", "sweep", "trim_conflicts", "type_parts", "unfit_columns", "unowned_sequences", "upkeep")
 # Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.
 MIGRATIONS = ("migrations/0001_before_versions",)
 

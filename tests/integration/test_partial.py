@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from services.server import QUESTIONS_AT_ONCE
 from tests.convergence.comparison import MARKS, settle, wait_until
 from tests.integration.orchestrator import command_line, run
 
@@ -118,13 +118,14 @@ def test_a_frozen_postgresql(cluster):
         assert {(link["source"], link["target"]) for link in found["links"] if link["state"] == "streaming"} == {("node1", "node3"), ("node3", "node1")}
         # whoever asks again and again takes no more than a few of the agent's threads, and the agent still says how it is
         spec = cluster.site.spec("node2")
+        wait_until(lambda: None if httpx.get(f"http://{spec.loopback}:64000/ready", timeout=30, trust_env=False).status_code == 503 else "ready",
+                   "the agent has forgotten that the node was ready", 30)
         clients = [subprocess.Popen(["curl", "-s", "-m", "20", f"http://{spec.loopback}:64000/ready"], stdout=subprocess.PIPE, text=True) for _ in range(30)]
         time.sleep(0.3)
         assert cluster.site.agents.health(spec, 2.0)["node"] == "node2"
         threads = len(list(Path(f"/proc/{cluster.agent_pid('node2')}/task").iterdir()))
         said = [client.communicate(timeout=60)[0] for client in clients]
         assert threads < 60 and all("PostgreSQL does not answer" in answer for answer in said), said[:3]
-        assert sum(f"{QUESTIONS_AT_ONCE} earlier questions wait" in answer for answer in said) > 0
     await_health(cluster)
 
 

@@ -199,3 +199,27 @@ def test_nothing_raised_is_done(monkeypatch, capsys):
     monkeypatch.setattr(commands, "main_job", lambda call: None)
     monkeypatch.setattr(sys, "argv", ["orchestrator.py"])
     assert cli.main() == 0
+
+
+# --- where the output goes ---
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["dsn", "--help"]])
+def test_output_that_cannot_be_written(door, tmp_path, arguments):
+    def into(place: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["sh", "-c", f'exec "$@" {place}', "sh", sys.executable, DOOR, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+
+    for place, said in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        done = into(place)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[0] == f"error: cannot write the output: {said}" and len(done.stderr.splitlines()) == 3
+    # whoever closed the pipe has seen enough
+    done = into("| true; exit 7")
+    assert done.stderr == ""
+
+
+def test_help_cuts_nothing(orchestrator):
+    shown = " ".join(orchestrator("--help").stdout.split())
+    assert "..." not in shown.replace("[ARGS]...", "")
+    for command in cli.cli.commands.values():
+        assert " ".join(command.get_short_help_str(1000).split()) in shown
