@@ -25,7 +25,7 @@ SETTING = "'; DROP TABLE victim; -- \\ \" {0} %s $1 # "
 VICTIM = {"name": "victim", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}]}
 TEXTS = ['"; DROP TABLE public.victim CASCADE; --', "'; DROP TABLE public.victim CASCADE; --", "); DROP TABLE public.victim CASCADE; --",
          "public.victim; DROP TABLE public.victim CASCADE", "\\'; DROP TABLE public.victim; --", "100% %s %(a)s %I", "{table} {key} {0} {names}",
-         "$body$ DROP TABLE public.victim $body$", "$1", "x\nDROP TABLE public.victim", "nul\0", "x" * 63, "x" * 64, "\u65e5" * 21, "", " ", "victim"]
+         "$body$ DROP TABLE public.victim $body$", "$1", "x\nDROP TABLE public.victim", "nul\0", "x" * 63, "x" * 64, "\u65e5" * 21, "", " "]
 BEFORE = """
     SELECT 'relation', format('%%s.%%s', relnamespace::regnamespace, relname), relkind::text || relowner::text || coalesce(relacl::text, '') FROM pg_class
      WHERE relnamespace::regnamespace::text NOT LIKE 'pg_%%'

@@ -207,7 +207,8 @@ def test_nothing_raised_is_done(monkeypatch, capsys):
 @pytest.mark.parametrize("arguments", [["--help"], ["dsn", "--help"]])
 def test_output_that_cannot_be_written(door, tmp_path, arguments):
     def into(place: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["sh", "-c", f'exec "$@" {place}', "sh", sys.executable, DOOR, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        return subprocess.run(["sh", "-c", f'exec "$@" {place}', "sh", sys.executable, DOOR, *arguments],
+                              cwd=tmp_path, capture_output=True, text=True, timeout=100)
 
     for place, said in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
         done = into(place)
