@@ -74,7 +74,7 @@ class Agents:
         Raises as :meth:`problem` does.
         """
         try:
-            found = self._client.get(f"{self._url(node)}health", timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0))).json()
+            found = self._send("GET", f"{self._url(node)}health", timeout_s).json()
             who, _, _ = (found["cluster"], found["node"]), found["problem"], found["failures"]
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
@@ -91,8 +91,7 @@ class Agents:
         It changes nothing. An agent of another version may not be able to, and refuses nothing. AgentUnreachable when no agent answers.
         """
         try:
-            response = self._client.post(f"{self._url(node)}settings", json={"settings": self._configuration.settings},
-                                         timeout=httpx.Timeout(60.0, connect=5.0))
+            response = self._send("POST", f"{self._url(node)}settings", 60.0, json={"settings": self._configuration.settings})
             return response.json().get("refused") if response.status_code == 200 else None
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
@@ -138,9 +137,17 @@ class Agents:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not start", last, f"python3 orchestrator.py logs {node.name}")
             time.sleep(0.05)
 
+    def _send(self, method: str, url: str, timeout_s: float, **content: Any) -> httpx.Response:
+        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0))
+        try:
+            return self._client.request(method, url, timeout=timeout, **content)
+        except httpx.RemoteProtocolError:
+            # a connection that was kept from an earlier request, and that the agent closed just then; every service can be repeated
+            return self._client.request(method, url, timeout=timeout, **content)
+
     def _post(self, node: NodeSpec, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         try:
-            response = self._client.post(self._url(node), json=body, timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)))
+            response = self._send("POST", self._url(node), timeout_s, json=body)
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
         if response.status_code == 401:

@@ -125,6 +125,15 @@ def test_problem_is_what_health_says(server):
     assert server.agents.problem(NODE) == "PostgreSQL starts"
 
 
+def test_a_kept_connection_that_the_agent_closed_just_then_is_no_dead_agent(server):
+    closed = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    in_turn(server, closed, {})
+    assert server.agents.problem(NODE) is None and len(server.seen) == 2
+    in_turn(server, closed, closed)
+    with pytest.raises(AgentUnreachable, match="no agent answers"):
+        server.agents.problem(NODE)
+
+
 # --- waiting ---
 
 
