@@ -539,7 +539,7 @@ def test_nobody_gets_in_without_a_password(pair, user, options, over_socket, mon
     monkeypatch.setenv("PGPASSFILE", "/dev/null")
     configuration = pair.site.configuration
     host = str(folder(pair) / "socket") if over_socket else pair.site.runtime.address(pair.site.spec("node1"))
-    with pytest.raises(psycopg2.OperationalError, match="password|no pg_hba.conf entry|authentication failed"):
+    with pytest.raises(psycopg2.OperationalError, match="password|no pg_hba.conf entry|pg_hba.conf rejects|authentication failed"):
         psycopg2.connect(host=host, port=configuration.postgresql_port, user=user, dbname=configuration.database, connect_timeout=5, **options)
 
 
