@@ -9,6 +9,7 @@ from services import installation, shape, statements
 from services.errors import ServiceError
 from services.fitness import require_fit
 from services.foreign_key import orphans
+from services.rehearsal import require_rehearsed
 from services.result import Result
 from services.sequence import node_range, set_range
 from services.server import administer, change, connect
@@ -36,6 +37,7 @@ class Table(microesb.ClassHandler):
             if not self._is_set_up(cursor):
                 shape.read(cursor, self.schema, self.name)
                 require_fit(cursor, self.schema, self.name)
+                require_rehearsed(cursor, self.schema, self.name)
                 self._refuse_lonely_rows(cursor)
                 self._add_version_columns(cursor, result)
                 found = shape.read(cursor, self.schema, self.name)

@@ -21,7 +21,7 @@ OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).
 TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
-QUERY = ("collect", "foreign_keys", "leftovers", "overdue", "overridden", "pinned", "published", "round", "running",
+QUERY = ("collect", "foreign_keys", "leftovers", "overdue", "overridden", "pinned", "published", "rehearsed", "round", "running",
          "send_beat", "shares", "sizes", "sweep", "trim_conflicts", "type_parts", "unfit_columns", "unowned_sequences", "upkeep")
 # Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.
 MIGRATIONS = ("migrations/0001_before_versions",)
