@@ -347,6 +347,15 @@ def test_a_node_without_an_address_is_refused(load_changed):
     ((*CONFIG, "postgresql"), {"wal_level": "replica"},
      f'{AT_CONFIG}.postgresql.wal_level: expected the name of a PostgreSQL setting in lower case,'
      ' and none that the agent sets from the configuration, found "wal_level"'),
+    ((*CONFIG, "postgresql"), {"event_triggers": "x"},
+     f'{AT_CONFIG}.postgresql.event_triggers: expected the name of a PostgreSQL setting in lower case,'
+     ' and none that the agent sets from the configuration, found "event_triggers"'),
+    ((*CONFIG, "postgresql"), {"output_plugin_libraries": "x"},
+     f'{AT_CONFIG}.postgresql.output_plugin_libraries: expected the name of a PostgreSQL setting in lower case,'
+     ' and none that the agent sets from the configuration, found "output_plugin_libraries"'),
+    ((*CONFIG, "postgresql"), {"synchronized_standby_slots": "x"},
+     f'{AT_CONFIG}.postgresql.synchronized_standby_slots: expected the name of a PostgreSQL setting in lower case,'
+     ' and none that the agent sets from the configuration, found "synchronized_standby_slots"'),
     ((*CONFIG, "roles", 5, "name"), "unison_writers", f'{AT_CONFIG}.roles[5].name: expected {A_ROLE_NAME}, found "unison_writers"'),
     ((*CONFIG, "passwords"), {"file": ""}, f'{AT_CONFIG}.passwords.file: expected the path of a file, found ""'),
     (("system",), 1, "$.system: expected an object with id, config and networks, found 1"),
