@@ -27,8 +27,8 @@ def test_random_writes_under_every_fault_end_with_the_same_rows(state_directory,
     assert report.converged, report.found()
     for name, counts in report.operations.items():
         assert counts["ok"] > SECONDS, f"{name}: {counts}"
-    # most containers suffer for long, and on a busy machine one that is healed late is struck less often
-    assert len(report.faults) > len(report.options.faults) / (1 if runtime == "process" else 3), report.faults
+    # most containers suffer for long, and on a busy machine what is healed late is struck less often
+    assert len(report.faults) > len(report.options.faults) / (2 if runtime == "process" else 3), report.faults
     assert not list(state_directory.glob("chaos-*"))
 
 
