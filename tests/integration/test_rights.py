@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
+from host.errors import OrchestratorError
 from host.execute import bring_up
 from host.progress import Progress
 from tests.convergence.comparison import wait_until
@@ -119,6 +120,18 @@ def test_what_stands_once_in_the_database_is_not_the_owners(cluster):
                                " SELECT FROM unison.replicated_table AS r WHERE starts_with(p.proname, left(r.image_name, -length('image'))))")
     assert functions == []
     assert asked(cluster, "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'unison'") == [("postgres",)]
+
+
+def test_the_agent_reads_rows_whole_or_not_at_all(cluster):
+    with superuser(cluster) as cursor:
+        cursor.execute("ALTER TABLE entry ENABLE ROW LEVEL SECURITY")
+        try:
+            cluster.sweep("node1")
+            cursor.execute("ALTER TABLE entry FORCE ROW LEVEL SECURITY")
+            with pytest.raises(OrchestratorError, match="cannot be swept"):
+                cluster.sweep("node1")
+        finally:
+            cursor.execute("ALTER TABLE entry NO FORCE ROW LEVEL SECURITY; ALTER TABLE entry DISABLE ROW LEVEL SECURITY")
 
 
 @pytest.mark.parametrize("statement", [
