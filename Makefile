@@ -30,6 +30,7 @@ docs: install
 
 bench: install
 	$(BIN)/python3 -m bench.startup
+	$(BIN)/python3 -m bench.idle
 	$(BIN)/python3 -m bench.cost
 
 clean:

@@ -11,7 +11,7 @@ from services.maintenance import SETTINGS, Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.role import GROUPS
-from services.server import UNSEEN, administer, agent, change, changing, connect, question
+from services.server import UNSEEN, administer, agent, change, changing, connect, question, unless_changing
 from services.subscription import link_ends
 from services.table import installed_triggers, replicated_tables
 from services.texts import code_digest
@@ -120,8 +120,9 @@ class Node(microesb.ClassHandler):
                 return Result()
             self._refuse_another(identity)
             done = maintain(connection, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
-            with connection, connection.cursor() as cursor:
-                changed = pinned.keep(cursor, self.database, self.require_prepared(cursor))
+            # node.prepare pins them, too, and two at once would meet in the catalogue
+            with unless_changing() as free, connection, connection.cursor() as cursor:
+                changed = pinned.keep(cursor, self.database, self.require_prepared(cursor)) if free else []
             return Result(swept_sentence(done["swept"]), done | {"settings": changed + pinned.overridden(self.database)})
 
     def require_prepared(self, cursor) -> str:

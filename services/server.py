@@ -161,6 +161,17 @@ def question(database: str, how: Callable[..., AbstractContextManager] | None = 
 
 
 @contextmanager
+def unless_changing() -> Iterator[bool]:
+    """Keep changes out as :func:`changing` does when none is under way; whether that is so. For what comes again and need not wait for a long one."""
+    free = _changing.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            _changing.release()
+
+
+@contextmanager
 def change(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
     """Open a connection as :func:`connect` does, and keep every other change of this node out meanwhile."""
     with changing(), connect(database, autocommit=autocommit, settings=settings) as connection:
