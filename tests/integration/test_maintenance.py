@@ -197,7 +197,7 @@ def test_what_fails_is_said_by_health_and_logged_now_and_then(cluster, key):
 
 
 def warnings(cluster, node: str) -> list[str]:
-    return cluster.site.agents._health(cluster.site.spec(node))["warnings"]
+    return cluster.site.agents.health(cluster.site.spec(node))["warnings"]
 
 
 # --- prepared transactions ---
