@@ -5,6 +5,7 @@ from psycopg2 import sql
 
 from services import shape, statements
 from services.result import Result
+from services.retry import retried
 from services.server import change
 from services.shape import TOMBSTONE_COLUMNS
 from services.statements import joined
@@ -16,6 +17,7 @@ NAME = "unison"
 class Publication(microesb.ClassHandler):
     """The node's one publication: each replicated table, its images and its tombstones, and the node's beats; INSERTs only."""
 
+    @retried
     def set_up(self) -> Result:
         """Publish every table that is set up; a second call finds it done."""
         result = Result()

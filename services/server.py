@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -15,9 +16,12 @@ import psycopg2.extensions
 
 from services.agent_role import ensure_agent_role, former_owner
 from services.errors import ServiceError
+from services.server_log import ServerLog
 
 LIMITS = {"lock_timeout": "10s", "statement_timeout": "60s"}
 CHANGE_PATIENCE_S = 10.0
+# Whoever waits for a lock on a table has all its traffic wait behind: not for long, and then again (retry.py). Longer than it takes to notice a deadlock.
+CHANGE_LOCK_TIMEOUT = "1500ms"
 # For statements that hold a secret: what a superuser may set so that no view, no log and no module keeps their text, whatever the server's settings are.
 UNSEEN = {"track_activities": "off", "log_statement": "none", "log_min_error_statement": "panic", "log_min_duration_statement": "-1",
           "log_min_duration_sample": "-1", "log_transaction_sample_rate": "0", "debug_print_parse": "off", "debug_print_rewritten": "off",
@@ -34,7 +38,9 @@ UNIFORM = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "
            "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "synchronous_commit": "local", "exit_on_error": "off",
            "gin_fuzzy_search_limit": "0", "plan_cache_mode": "auto", "check_function_bodies": "on", "default_tablespace": "", "temp_tablespaces": "",
            "default_table_access_method": "heap", "local_preload_libraries": "", "enable_indexscan": "on", "enable_bitmapscan": "on",
-           "unison.careful": "", "unison.seeding": "off"}
+           "unison.careful": "", "unison.seeding": "off",
+           # where a policy would filter rows it is an error: what nodes tell each other is whole or nothing
+           "row_security": "off"}
 # the same, which the replicator may not set at a peer
 UNIFORM_HERE = {"session_replication_role": "origin",
                 # policies do not apply to an owner, unless forced: then an error, and never a part of the rows
@@ -51,6 +57,7 @@ _questions = threading.BoundedSemaphore(QUESTIONS_AT_ONCE)
 class Server:
     """Where the node's PostgreSQL listens, who may administer it, and as whom the agent works on what is the owner's.
 
+    ``log_directory`` is where the server writes its log; None where nobody looks into it.
     ``root_certificate`` is the file of the authorities that peers' certificates must come from; None where peers speak no TLS.
     """
 
@@ -59,15 +66,22 @@ class Server:
     superuser: str = "postgres"
     role: str = "unison_agent"
     root_certificate: str | None = None
+    log_directory: Path | None = None
 
 
 _server: Server | None = None
+_log = ServerLog(None)
 
 
 def configure(server: Server) -> None:
     """Say which server this process's services speak to; the agent does it once, when it starts."""
-    global _server
-    _server = server
+    global _server, _log
+    _server, _log = server, ServerLog(server.log_directory)
+
+
+def server_log() -> ServerLog:
+    """Return the log of the server that this process's services speak to."""
+    return _log
 
 
 def security() -> dict[str, str]:
@@ -173,8 +187,8 @@ def unless_changing() -> Iterator[bool]:
 
 @contextmanager
 def change(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
-    """Open a connection as :func:`connect` does, and keep every other change of this node out meanwhile."""
-    with changing(), connect(database, autocommit=autocommit, settings=settings) as connection:
+    """Open a connection as :func:`connect` does, and keep every other change of this node out meanwhile. It waits for no lock for long."""
+    with changing(), connect(database, autocommit=autocommit, settings={"lock_timeout": CHANGE_LOCK_TIMEOUT} | (settings or {})) as connection:
         yield connection
 
 

@@ -11,6 +11,7 @@ from services.fitness import require_fit
 from services.foreign_key import orphans
 from services.rehearsal import require_rehearsed
 from services.result import Result
+from services.retry import retried
 from services.sequence import node_range, set_range
 from services.server import administer, change, connect
 from services.shape import VERSION_COLUMNS, Shape
@@ -21,6 +22,7 @@ from services.trigger import CALLED, INSTALLED
 class Table(microesb.ClassHandler):
     """One table of the node's database, by schema and name."""
 
+    @retried
     def set_up(self) -> Result:
         """Make the table where it is missing, and install all parts of the merge.
 
@@ -51,11 +53,13 @@ class Table(microesb.ClassHandler):
                 installation.remove_leftovers(cursor)
         return result
 
+    @retried
     def open(self) -> Result:
         """Let writers write and readers read: the table is replicated to and from every member."""
         result = Result()
         with change(self.parent_object.database) as connection, connection.cursor() as cursor:
             found = self._require_set_up(cursor)
+            self.parent_object.require_current(cursor)
             cursor.execute("UPDATE unison.replicated_table SET is_open = true"
                            " WHERE (schema_name, table_name) = (%s, %s) AND NOT is_open", [self.schema, self.name])
             if cursor.rowcount:
