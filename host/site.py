@@ -94,12 +94,13 @@ class Site:
         return {"sslmode": "verify-full", "sslrootcert": str(certificates.authorities)} if certificates else {}
 
     def await_links(self, node: str, peers: tuple[str, ...]) -> None:
-        """Wait until each link between the node and its peers streams; a link that catches up has time as long as it gets nearer."""
+        """Wait until each link between the node and its peers streams, or one has lost its slot; a link that catches up has time as long as it gets nearer."""
         deadline, least = time.monotonic() + LINKS_TIMEOUT_S, None
         while True:
             cluster = self.observe()
             waiting = [link for peer in peers for link in (cluster.link(peer, node), cluster.link(node, peer)) if link.state != "streaming"]
-            if not waiting:
+            # a slot that was lost meanwhile does not come back by waiting: the caller looks again, and subscribes again
+            if not waiting or any(link.state == "slot lost" for link in waiting):
                 return
             lag = sum(link.lag_bytes or 0 for link in waiting)
             if least is None or lag < least:

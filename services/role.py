@@ -14,7 +14,8 @@ from services.result import Result
 # Without login: what the kinds may do is granted to these, so that a service need not know who is a writer.
 GROUPS = ("unison_writers", "unison_readers", "unison_replicators")
 
-ATTRIBUTES = {"owner": "LOGIN", "replicator": "LOGIN REPLICATION", "writer": "LOGIN", "reader": "LOGIN"}
+# A replicator reads tables whole, whatever their policies hide from users: a peer must hold the same rows.
+ATTRIBUTES = {"owner": "LOGIN", "replicator": "LOGIN REPLICATION BYPASSRLS", "writer": "LOGIN", "reader": "LOGIN"}
 MEMBERSHIPS = {
     # sees the progress of replication and may end a session that is in the way
     "owner": ("pg_monitor", "pg_signal_backend"),
@@ -28,11 +29,14 @@ class Role(microesb.MultiClassHandler):
     def set_up(self, cursor, result: Result) -> None:
         """Make the role, its password and its memberships, where they are missing."""
         name = sql.Identifier(self.name)
-        cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", [self.name])
+        cursor.execute("SELECT rolpassword, rolbypassrls FROM pg_authid WHERE rolname = %s", [self.name])
         found = cursor.fetchone()
         if found is None:
             cursor.execute(sql.SQL("CREATE ROLE {} {}").format(name, sql.SQL(ATTRIBUTES[self.kind])))
             result.done.append(f"created role {self.name} ({self.kind})")
+        elif self.kind == "replicator" and not found[1]:
+            cursor.execute(sql.SQL("ALTER ROLE {} BYPASSRLS").format(name))
+            result.done.append(f"let {self.name} read rows that policies hide")
         if found is None or not is_password(self.password, found[0]):
             # the server sees the verifier only: no log and no pg_stat_activity can show the password
             verifier = psycopg2.extensions.encrypt_password(self.password, self.name, cursor, "scram-sha-256")

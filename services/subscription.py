@@ -10,10 +10,13 @@ from psycopg2 import sql
 from services.errors import ServiceError
 from services.publication import NAME
 from services.result import Result
+from services.retry import retried
 from services.seed import ensure_origin, seed, unseeded
 from services.server import UNSEEN, administer, change, options, security, unlimit
 
 SLOT_TIMEOUT_S = 120
+# a seed reads range by range of a key, which its index gives in order, however little the planner knows of the table
+IN_KEY_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
 
 
 def link_name(source: str, target: str) -> str:
@@ -30,8 +33,9 @@ def link_ends(name: str) -> tuple[str, str]:
 class Subscription(microesb.ClassHandler):
     """The subscription to the peer ``source``, reached at ``host`` and ``port`` as ``user``."""
 
+    @retried
     def set_up(self) -> Result:
-        """Make the slot and the subscription, merge what the peer held before the slot, let the changes flow.
+        """Make the slot and the subscription, let the changes flow, merge what the peer held before the slot.
 
         Repeatable, and it continues where an earlier call was interrupted.
         """
@@ -46,14 +50,15 @@ class Subscription(microesb.ClassHandler):
             self._create(superuser, name, owner, result)
             if self._incomplete(cursor, name):
                 self._refresh(superuser, name, result)
-            if unseeded(cursor, name):
-                ensure_origin(superuser)
-                rows = seed(connection, self._peer, name)
-                result.done.append(f"merged {rows} rows and tombstones of {self.source}")
+            # before the seed: a slot that nobody streams from would keep all of the peer's WAL meanwhile, up to its limit
             cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])
             if not cursor.fetchone()[0]:
                 superuser.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
                 result.done.append(f"enabled {name}")
+            if unseeded(cursor, name):
+                ensure_origin(superuser)
+                rows, sentences = seed(connection, self._peer, name)
+                result.done += [f"merged {rows} rows and tombstones of {self.source}", *sentences]
         return result
 
     def _conninfo(self) -> str:
@@ -139,7 +144,7 @@ class Subscription(microesb.ClassHandler):
 
     def _peer(self):
         try:
-            connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed", options=options({}))
+            connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed", options=options(IN_KEY_ORDER))
             unlimit(connection)
         except psycopg2.OperationalError as error:
             raise ServiceError(f"{self.source} does not answer at {self.host}:{self.port}", str(error).strip().splitlines()[0],

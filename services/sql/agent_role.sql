@@ -5,3 +5,6 @@ ALTER ROLE {agent} RESET ALL;
 GRANT {owner} TO {agent};
 GRANT SET ON PARAMETER session_replication_role TO {agent};
 GRANT EXECUTE ON FUNCTION pg_replication_origin_oid(text), pg_replication_origin_session_setup(text), pg_replication_origin_session_reset() TO {agent};
+-- a seed lets the slots of others move on (headroom.sql); a link's error is over when its origin has passed it (subscriptions.sql)
+GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot(), pg_show_replication_origin_status() TO {agent};
+GRANT SELECT ON pg_replication_origin_status TO {agent};

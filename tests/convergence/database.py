@@ -227,7 +227,7 @@ class Database:
             cursor.execute("BEGIN")
             try:
                 begin_merging(cursor)
-                for kind in ("tombstone", "row"):
+                for kind in ("row", "tombstone"):
                     copy(other._applier, cursor, sql.Identifier(*self._table(kind)), self.columns[kind])
             except BaseException:
                 cursor.execute("ROLLBACK")

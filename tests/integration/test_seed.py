@@ -154,6 +154,9 @@ def test_mending_a_lost_slot_costs_no_healthy_one(make_cluster):
         everywhere(cluster, lambda node: as_superuser(cluster, node, "CHECKPOINT"))
     assert slots(cluster)["node1", "node2"] == "lost"
     assert "lost" not in {state for ends, state in slots(cluster).items() if ends != ("node1", "node2")}
+    told = {one["name"]: one["reason"] for one in cluster.site.call("node1", "node.describe")["senders"]}
+    assert "more than max_slot_wal_keep_size = 32MB of WAL was waiting for node2" in told[link("node1", "node2")]
+    assert told[link("node1", "node3")] is None
     made = subscriptions(cluster)
     done = run(cluster, "up")
     everywhere(cluster, lambda node: as_superuser(cluster, node, "CHECKPOINT"))
