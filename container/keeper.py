@@ -6,6 +6,7 @@ import threading
 from container.certificates import Certificates
 from container.configuration import AgentConfiguration
 from container.maintenance import Maintenance
+from container.pace import Pacer
 from container.postgresql import Postgresql, PostgresqlError
 
 START_TIMEOUT_S = 120.0
@@ -27,6 +28,7 @@ class Keeper(threading.Thread):
         self.problem: str | None = "PostgreSQL is being started"
         self.failures = 0
         self._server = Postgresql(configuration)
+        self._pacer = Pacer(self._server, MAINTAIN_EVERY_S)
         self._certificates = certificates
         self._stopping = threading.Event()
         self._maintenance = Maintenance(configuration)
@@ -48,7 +50,7 @@ class Keeper(threading.Thread):
             logger.info("PostgreSQL runs as process %d", pid)
             while not self._stopping.is_set() and not self._server.wait_end(pid, MAINTAIN_EVERY_S):
                 self._renew()
-                self._maintenance.round()
+                self._pacer.see(self._maintenance.round())
             if not self._stopping.is_set():
                 self.problem = f"PostgreSQL ended unexpectedly: {self._server.last_words()}"
                 logger.error("%s; starting it again", self.problem)

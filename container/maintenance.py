@@ -42,17 +42,17 @@ class Maintenance:
             "name": configuration.node, "index": configuration.index, "database": configuration.database,
             **dict(configuration.upkeep)}})
 
-    def round(self) -> None:
-        """Do one round. What fails is told by ``warnings`` and ``ailment``, and logged now and then."""
+    def round(self) -> dict[str, Any]:
+        """Do one round, and return what the service answered. What fails is told by ``warnings`` and ``ailment``, and logged now and then."""
         try:
             done = self._do(self._call)
         except ServiceError as error:
             self._failed(f"{error.message}: {error.detail}")
-            return
+            return {}
         except psycopg2.Error as error:
             # a lock that is held for long, a deadlock, a server that ends: the next round does it
             self._failed(error.diag.message_primary or type(error).__name__)
-            return
+            return {}
         self._failed_since = None
         if done.get("swept"):
             logger.info("swept %d rows that a race had left behind their tombstones", done["swept"])
@@ -61,6 +61,7 @@ class Maintenance:
         failing = [(each["table"], each["age_s"], each["reason"]) for each in done.get("failing", [])]
         self._judge(failing, [forgotten(each) for each in done.get("prepared", []) if each["age_s"] >= FORGOTTEN_AFTER_S]
                     + done.get("settings", []))
+        return done
 
     def _failed(self, reason: str) -> None:
         now = self._clock()

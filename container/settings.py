@@ -7,6 +7,8 @@ from container.configuration import AgentConfiguration
 
 # A cluster grows to this size, or half as much again as it was meant for, without a restart of its nodes.
 LEAST_CAPACITY = 16
+# beside postgresql.conf
+PACE_FILE = "unison_pace.conf"
 
 
 def capacity(max_nodes: int) -> int:
@@ -20,6 +22,7 @@ def postgresql_conf(configuration: AgentConfiguration, major_version: int) -> st
     lines = ["# Written by the pgunison agent at every start. Change settings in sysconfig.json."]
     for name, value, reason in _settings(configuration, peers, major_version):
         lines += [f"# {reason}", f"{name} = {quoted(value)}"]
+    lines += ["# how fast failing apply workers are started again: the agent writes it while the server runs", f"include_if_exists = '{PACE_FILE}'"]
     lines += ["# from sysconfig.json"] + [f"{name} = {quoted(value)}" for name, value in configuration.settings]
     return "\n".join(lines) + "\n"
 
