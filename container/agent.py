@@ -28,6 +28,8 @@ from esb_config.document import document
 from services.errors import ServiceError
 from services.server import Server, configure
 
+# so long after its start a node waits for peers who know whether its data is the newest there is of it
+PEERS_S = 15.0
 LOG_LIMIT_BYTES = 4 * 1024 * 1024
 
 logger = logging.getLogger("container.agent")
@@ -68,7 +70,8 @@ def main() -> int:
             return failed(f"the certificates in {configuration.tls} cannot be used: {error}")
         secured = {"ssl_context_factory": lambda *_: certificates.context}
     configure(Server(str(configuration.socket_directory), configuration.postgresql_port,
-                     root_certificate=str(certificates.authorities) if certificates else None))
+                     root_certificate=str(certificates.authorities) if certificates else None,
+                     log_directory=configuration.log_directory))
     keeper = Keeper(configuration, certificates)
     keeper.start()
     logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
@@ -98,6 +101,11 @@ def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
             "name": configuration.node, "index": configuration.index, "database": configuration.database}}))
     except ServiceError as error:
         return f"{error.message}: {error.detail}"
+    if found["stale"]:
+        return str(found["stale"])
+    silent = [sender["target"] for sender in found["senders"] if not sender["told"]]
+    if silent and found.get("up_s", PEERS_S) < PEERS_S:
+        return f"the server has just started, and {', '.join(silent)} has not said yet what it has of this node: it may be an old copy"
     if not found["serving"]:
         return "the node has not joined the cluster yet"
     return next((f"{table['schema']}.{table['name']}: {table['fault']}" for table in found["tables"] if table["fault"]), None)

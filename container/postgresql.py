@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import select
@@ -18,11 +19,13 @@ import psycopg2
 
 from container.configuration import AgentConfiguration
 from container.serverlog import telling
-from container.settings import pg_hba, pg_ident, postgresql_conf
+from container.settings import PACE_FILE, pg_hba, pg_ident, postgresql_conf
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 ORPHAN_PATIENCE_S = 5.0
 LOG_READ_BYTES = 256 * 1024
+# in the data directory, so that each copy of it says whose it is
+OWNER_FILE = "unison_node.json"
 
 
 class PostgresqlError(Exception):
@@ -73,6 +76,7 @@ class Postgresql:
             self._admit()
             self.reload()
             return running
+        self._require_own_data()
         self._require_space()
         self._end_orphans()
         self._forget_dead_server()
@@ -83,6 +87,7 @@ class Postgresql:
             raise PostgresqlError(f"PostgreSQL refuses a setting of sysconfig.json: {refused}")
         self._write("postgresql.conf", content)
         self._admit()
+        self._write(PACE_FILE, "")
         # A session of its own: the terminal's Ctrl-C is not for the server.
         start_log = self.configuration.log_directory / "start.log"
         self._written[start_log] = 0
@@ -147,6 +152,11 @@ class Postgresql:
         """Let the server read its configuration and certificates again."""
         if (pid := self.running_pid()) is not None:
             os.kill(pid, signal.SIGHUP)
+
+    def set_retry_interval(self, interval_ms: int) -> None:
+        """Let apply workers be started again no sooner than that after their last start (container/pace.py)."""
+        self._write(PACE_FILE, f"wal_retrieve_retry_interval = {interval_ms}\n")
+        self.reload()
 
     def stop(self, timeout_s: float = 60.0) -> None:
         """Stop the server: fast and clean, and if that takes too long, at once (its next start recovers)."""
@@ -266,6 +276,19 @@ class Postgresql:
         path.chmod(0o600)
         if self.configuration.user:
             os.chown(path, self.configuration.user.uid, self.configuration.user.gid)
+
+    def _require_own_data(self) -> None:
+        """Refuse the data of another node: its server would take that one's changes from the peers, and nobody could tell the two apart."""
+        configuration = self.configuration
+        ours = {"cluster": configuration.cluster, "node": configuration.node, "index": configuration.index}
+        path = configuration.data / OWNER_FILE
+        if not path.exists():
+            self._write(OWNER_FILE, json.dumps(ours) + "\n")
+            return
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found != ours:
+            raise PostgresqlError(f"{configuration.data} holds the data of {found.get('node')} (index {found.get('index')}) of cluster {found.get('cluster')}:"
+                                  f" put the data of {configuration.node} there, or nothing")
 
     def _require_space(self) -> None:
         free = shutil.disk_usage(self.configuration.directory).free

@@ -60,6 +60,8 @@ def _node_faults(node: NodeState, wanted: NodeState | None) -> Iterator[Fault]:
         yield Fault(node.name, node.problem or "it does not run", UP)
     elif node.problem:
         yield Fault(node.name, node.problem, f"python3 orchestrator.py logs {node.name}")
+    elif node.stale:
+        yield Fault(node.name, node.stale, f"{UP} says how it is made anew")
     elif not node.serving:
         yield Fault(node.name, "it has not joined the cluster yet", UP)
     elif node.fault:

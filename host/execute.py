@@ -23,6 +23,7 @@ def bring_up(site: Site, progress: Progress) -> ClusterState:
         steps = plan(wanted, actual)
         if not steps:
             actual.check_invariants()
+            require_current(site, actual)
             return actual
         for step in steps:
             with progress.step(str(step)):
@@ -41,3 +42,13 @@ def refuse_settings(site: Site, actual: ClusterState) -> None:
                              "correct them; nothing was stopped, no file was changed")
         # the nodes have the same PostgreSQL, or will have
         return
+
+
+def require_current(site: Site, cluster: ClusterState) -> None:
+    """OrchestratorError with the way out when a node holds an old copy of its data."""
+    stale = [node for node in cluster.nodes if node.stale]
+    if stale:
+        names = ", ".join(node.name for node in stale)
+        raise OrchestratorError(f"{names} does not serve: an old copy of its data was put back", "; ".join(f"{node.name}: {node.stale}" for node in stale),
+                                f"{site.runtime.how_to_empty(site.any_spec(stale[0].name))}; then up fills it from its peers. Rows that only it has"
+                                " are lost with its data: save them first (docs/operations.md, An old copy of a disk)")

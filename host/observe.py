@@ -71,7 +71,8 @@ def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec,
                    for table in found["tables"])
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
                      roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
-                     current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends, warnings=warnings)
+                     current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends, warnings=warnings,
+                     stale=found.get("stale"))
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 
@@ -134,6 +135,9 @@ def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None,
 def _sender_state(sender: dict[str, Any]) -> str:
     if sender["wal_status"] == "lost":
         return "slot lost"
+    # the peer's first word is up to where it has this node: whoever relies on the link may rely on that, too
+    if not sender.get("told", True):
+        return "connecting"
     return {"streaming": "streaming", "catchup": "catching up"}.get(sender["state"], "connecting")
 
 

@@ -32,8 +32,10 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     outdated = [node for node in desired.nodes if actual.node(node.name).fault]
     if outdated:
         return steps + [PrepareNode(node.name, node.roles) for node in outdated]
-    members = [node for node in desired.nodes if actual.node(node.name).serving]
-    newcomers = [node for node in desired.nodes if not actual.node(node.name).serving]
+    # an old copy of a node says nothing that holds; execute.py names it when the others are well
+    usable = [node for node in desired.nodes if not actual.node(node.name).stale]
+    members = [node for node in usable if actual.node(node.name).serving]
+    newcomers = [node for node in usable if not actual.node(node.name).serving]
     for node in members:
         steps += _equip(node, actual.node(node.name))
     steps += _link(members, desired, actual, steps)

@@ -26,6 +26,7 @@ class NodeState:
     ``current`` is False when the node runs from another image, from other code, or with other limits, than it would if it were made now.
     ``fault`` says why its database has to be prepared again, None when it need not: only then is anything known of its tables and links.
     ``upkeep`` is what the node remembers beside the rows, as ``node.describe`` answers it; None when it was not asked.
+    ``stale`` says how it is known that an old copy of the node's data was put back.
     ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none. ``warnings`` is what its agent says is not well.
     ``postgresql`` is True when a PostgreSQL answers at the node's address although its agent does not.
     """
@@ -45,6 +46,7 @@ class NodeState:
     certificate_ends: datetime | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     postgresql: bool = field(default=False, compare=False)
+    stale: str | None = None
 
     @property
     def answers(self) -> bool:
@@ -60,6 +62,8 @@ class NodeState:
             return self.process
         if self.problem:
             return "unavailable"
+        if self.stale:
+            return "stale"
         if not self.serving:
             return "joining"
         return "faulty" if self.fault or any(table.fault for table in self.tables) else "ready"

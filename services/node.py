@@ -3,13 +3,15 @@
 from microesb import microesb
 from psycopg2 import sql
 
-from services import installation, pinned, statements
+from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.errors import ServiceError
 from services.kept import kept
+from services.links import describe_senders, describe_subscriptions, trouble
 from services.maintenance import SETTINGS, Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
+from services.retry import retried
 from services.role import GROUPS
 from services.server import UNSEEN, administer, agent, change, changing, connect, question, unless_changing
 from services.subscription import link_ends
@@ -21,6 +23,7 @@ from services.trigger import INSTALLED
 class Node(microesb.ClassHandler):
     """The node that the call reaches, by name and index; ``database`` is the one that is replicated."""
 
+    @retried
     def prepare(self) -> Result:
         """Make roles, database and the schema ``unison``. Repeatable. Refuses a server that belongs to another node or cluster."""
         result = Result()
@@ -60,7 +63,7 @@ class Node(microesb.ClassHandler):
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
-        data = {"prepared": False, "serving": False, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
+        data = {"prepared": False, "serving": False, "stale": None, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
         try:
             with question(self.database) as connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)
@@ -70,9 +73,10 @@ class Node(microesb.ClassHandler):
                     # what it holds can be asked when it is of this version
                     data |= identity | {"prepared": True, "roles": describe_roles(cursor)}
                 elif identity is not None:
-                    data |= identity | {"prepared": True, "roles": describe_roles(cursor), "tables": describe_tables(cursor),
+                    data |= identity | {"stale": identity["stale"] or stale.reason(cursor), "prepared": True,
+                                        "roles": describe_roles(cursor), "tables": describe_tables(cursor),
                                         "subscriptions": describe_subscriptions(cursor), "senders": describe_senders(cursor),
-                                        "upkeep": describe_upkeep(cursor)}
+                                        "upkeep": describe_upkeep(cursor), "up_s": up_s(cursor)}
                 return Result(data=data | {"server_version": version(cursor)})
         except ServiceError:
             with question("postgres", administer) as connection, connection.cursor() as cursor:
@@ -80,11 +84,13 @@ class Node(microesb.ClassHandler):
                     raise
                 return Result(data=data | {"server_version": version(cursor)})
 
+    @retried
     def admit(self) -> Result:
         """Declare that the node has joined: from here on ``/ready`` says so."""
         result = Result()
         with change(self.database) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
+            self.require_current(cursor)
             cursor.execute("UPDATE unison.node SET serving = true WHERE NOT serving")
             if cursor.rowcount:
                 result.done.append(f"admitted {self.name}")
@@ -116,14 +122,18 @@ class Node(microesb.ClassHandler):
         with kept(self.database, SETTINGS) as connection:
             with connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)
-            if identity is None or identity["fault"]:
-                return Result()
-            self._refuse_another(identity)
+                if identity is None or identity["fault"]:
+                    return Result()
+                self._refuse_another(identity)
+                old, seen = stale.notice(cursor), trouble(cursor)
+            if old:
+                # what it says of itself must not reach its peers, and what it remembers is old
+                return Result(data=seen)
             done = maintain(connection, Upkeep(self.tombstone_retention_s, self.conflict_retention_s, self.conflict_bytes))
             # node.prepare pins them, too, and two at once would meet in the catalogue
             with unless_changing() as free, connection, connection.cursor() as cursor:
                 changed = pinned.keep(cursor, self.database, self.require_prepared(cursor)) if free else []
-            return Result(swept_sentence(done["swept"]), done | {"settings": changed + pinned.overridden(self.database)})
+            return Result(swept_sentence(done["swept"]), done | seen | {"settings": changed + pinned.overridden(self.database)})
 
     def require_prepared(self, cursor) -> str:
         """Return the owner role's name, or raise ServiceError when this is not the node that the call is for."""
@@ -137,6 +147,13 @@ class Node(microesb.ClassHandler):
         if owner is None:
             raise ServiceError(f"{self.name} is not prepared", "the agent has the rights of no owner", "call node.prepare first")
         return owner
+
+    def require_current(self, cursor) -> None:
+        """Raise ServiceError when an old copy of the node's data was put back."""
+        cursor.execute("SELECT stale FROM unison.node")
+        found = cursor.fetchone()[0] or stale.reason(cursor)
+        if found:
+            raise ServiceError(f"{self.name} is stale", found, "remove its data and make it anew: docs/operations.md, An old copy of a disk")
 
     def _refuse_early(self) -> None:
         """Raise ServiceError before a role or a password is changed, when the server is that of another node."""
@@ -156,7 +173,8 @@ class Node(microesb.ClassHandler):
     def _identity(self, cursor) -> dict | None:
         """Tell who the node is; ``fault`` says why it cannot be used before it is prepared again, or is null."""
         found = installation.recorded(cursor)
-        return {name: found[name] for name in ("cluster", "name", "index", "serving")} | {"fault": installation.fault(found)} if found else None
+        # a column that an older version lacks
+        return {name: found.get(name) for name in ("cluster", "name", "index", "serving", "stale")} | {"fault": installation.fault(found)} if found else None
 
 
 def swept_sentence(swept: int) -> list[str]:
@@ -168,14 +186,22 @@ def version(cursor) -> str:
     return cursor.fetchone()[0]
 
 
+def up_s(cursor) -> float:
+    """Return for how many seconds the server has been running."""
+    cursor.execute("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float")
+    return cursor.fetchone()[0]
+
+
 def database_exists(cursor, database: str) -> bool:
     cursor.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [database])
     return cursor.fetchone()[0]
 
 
 def describe_roles(cursor) -> list[str]:
-    """List the roles of the cluster that can log in: the owner and the members of the groups."""
-    cursor.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname IN (SELECT %s UNION SELECT pg_get_userbyid(member) FROM pg_auth_members"
+    """List the roles of the cluster that can log in and do their work: the owner and the members of the groups."""
+    # a replicator that policies apply to is none
+    cursor.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin AND (rolbypassrls OR NOT rolreplication)"
+                   " AND rolname IN (SELECT %s UNION SELECT pg_get_userbyid(member) FROM pg_auth_members"
                    " WHERE roleid = ANY(%s::regrole[])) ORDER BY 1", [owner_of(cursor, agent()), list(GROUPS)])
     return [row[0] for row in cursor]
 
@@ -197,39 +223,9 @@ def describe_tables(cursor) -> list[dict]:
     return tables
 
 
-def describe_subscriptions(cursor) -> list[dict]:
-    """Describe each subscription: is it enabled, seeded, does its apply worker run, how often did that fail?"""
-    cursor.execute(
-        "SELECT s.subname AS name, s.subenabled AS enabled, (SELECT count(*) FROM unison.replicated_table r WHERE NOT EXISTS ("
-        "   SELECT FROM unison.seeded d WHERE (d.subscription, d.schema_name, d.table_name) = (s.oid, r.schema_name, r.table_name))) = 0 AS seeded,"
-        " w.pid IS NOT NULL AS worker,"
-        " coalesce(e.apply_error_count, 0) AS errors,"
-        " (SELECT count(*) FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
-        "   ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)"
-        "   WHERE NOT EXISTS (SELECT FROM pg_subscription_rel l WHERE l.srsubid = s.oid"
-        "     AND l.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))) = 0 AS complete"
-        " FROM pg_subscription s"
-        " LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL"
-        " LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid"
-        " WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.subname LIKE %s ORDER BY 1", [r"unison\_%"])
-    names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) | {"source": link_ends(row[0])[0]} for row in cursor]
-
-
 def describe_upkeep(cursor) -> dict:
     """Describe what the node remembers, and since when the members have confirmed (seconds, null while they never have)."""
     cursor.execute(statements.text("collect"))
     found = cursor.fetchone()
     cursor.execute(statements.text("upkeep"), {"round": found[0] if found else None})
     return dict(zip((column.name for column in cursor.description), cursor.fetchone(), strict=True))
-
-
-def describe_senders(cursor) -> list[dict]:
-    """Describe each replication slot of a peer: does its walsender stream, and how far behind is the peer (bytes of WAL)?"""
-    cursor.execute(
-        "SELECT s.slot_name AS name, coalesce(r.state, 'not connected') AS state, s.wal_status,"
-        " pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(r.replay_lsn, s.confirmed_flush_lsn))::bigint AS lag_bytes"
-        " FROM pg_replication_slots s LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid"
-        " WHERE s.slot_name LIKE %s ORDER BY 1", [r"unison\_%"])
-    names = [column.name for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) | {"target": link_ends(row[0])[1]} for row in cursor]

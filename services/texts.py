@@ -21,8 +21,10 @@ OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).
 TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
-QUERY = ("collect", "foreign_keys", "leftovers", "overdue", "overridden", "pinned", "published", "rehearsed", "round", "running",
-         "send_beat", "shares", "sizes", "sweep", "trim_conflicts", "type_parts", "unfit_columns", "unowned_sequences", "upkeep")
+QUERY = ("begin_run", "collect", "foreign_keys", "headroom", "leftovers", "overdue", "overridden", "pinned",
+         "positions", "published", "rehearsed", "round", "running", "seed_done", "seed_piece", "send_beat",
+         "senders", "shares", "sizes", "subscriptions", "sweep", "trim_conflicts", "trouble", "type_parts",
+         "unfit_columns", "unknown_beats", "unowned_sequences", "upkeep")
 # Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.
 MIGRATIONS = ("migrations/0001_before_versions",)
 

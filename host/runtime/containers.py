@@ -146,6 +146,10 @@ class DockerRuntime:
             if volume is not None:
                 volume.remove()
 
+    def how_to_empty(self, node: NodeSpec) -> str:
+        """Write the command that stops the node and removes its data, without a word to its peers."""
+        return f"docker rm -f {self._name(node)} && docker volume rm {self._name(node)}"
+
     def purge_all(self) -> None:
         """Remove the network and the cluster's directory; every node must be purged before."""
         with engine.asked_to("remove the network"):

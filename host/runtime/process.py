@@ -149,6 +149,11 @@ class ProcessRuntime:
             folder.rename(doomed)
             shutil.rmtree(doomed)
 
+    def how_to_empty(self, node: NodeSpec) -> str:
+        """Write the command that stops the node and removes its data, without a word to its peers."""
+        folder = self._folder(node)
+        return f"kill $(cat {folder}/agent.lock); flock {folder}/agent.lock rm -r {folder}/data"
+
     def purge_all(self) -> None:
         """Remove what the nodes share, and the cluster's directory; every node must be purged before."""
         if self._directory.exists():

@@ -20,6 +20,12 @@ ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS digest text NOT NULL DEFAULT ''
                         ADD COLUMN IF NOT EXISTS migration integer NOT NULL DEFAULT 0,
                         ADD COLUMN IF NOT EXISTS functions text[] NOT NULL DEFAULT ARRAY[]::text[];
 
+-- Why the data here is older than what the peers have of this node, once that was noticed (services/stale.py); null when nothing says so.
+ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS stale text;
+
+-- The numbers of rounds that this node has drawn, by the starts of its server; "last" is null for the one that runs. See begin_run.sql.
+CREATE TABLE IF NOT EXISTS unison.run (first bigint PRIMARY KEY, last bigint, started_at timestamptz NOT NULL);
+
 -- The tables that are replicated. "description" is what the service call asked for; "signature" (guard.sql) is what the table consisted of when
 -- it was set up; "digest" is that of the installed functions and triggers: another digest means that they are of another version.
 CREATE TABLE IF NOT EXISTS unison.replicated_table (
@@ -42,6 +48,16 @@ CREATE TABLE IF NOT EXISTS unison.seeded (
     schema_name text NOT NULL,
     table_name text NOT NULL,
     seeded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (subscription, schema_name, table_name)
+);
+
+-- How far the seed of a table that is not in "seeded" yet has come: which part of it (rows, then tombstones), up to which key, as texts.
+CREATE TABLE IF NOT EXISTS unison.seed_piece (
+    subscription oid NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    part text NOT NULL,
+    last_key text[] NOT NULL,
     PRIMARY KEY (subscription, schema_name, table_name)
 );
 
