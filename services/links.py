@@ -1,5 +1,6 @@
 """Links as this node sees them: the subscriptions that it takes from, the slots that its peers take from, and why one does not stream."""
 
+from dataclasses import replace
 from typing import Any
 
 from services import statements
@@ -18,9 +19,13 @@ def describe_subscriptions(cursor: Any) -> list[dict[str, Any]]:
     names = [column.name for column in cursor.description]
     found = [dict(zip(names, row, strict=True)) for row in cursor]
     log = server_log().last_failures() if any(one["enabled"] and (one["errors"] or not one["heard"]) for one in found) else {}
-    described = []
+    described, users = [], _users_tables(cursor) if log else {}
     for one in found:
-        reason = subscription_reason(one, log.get(("apply", one["name"])))
+        failure = log.get(("apply", one["name"]))
+        if failure and failure.table in users:
+            action, table = users[failure.table]
+            failure = replace(failure, action=action, table=table)
+        reason = subscription_reason(one, failure)
         described.append({key: one[key] for key in ("name", "enabled", "seeded", "worker", "errors", "complete")}
                          | {"source": link_ends(one["name"])[0], "reason": reason})
     return described
@@ -36,6 +41,12 @@ def describe_senders(cursor: Any) -> list[dict[str, Any]]:
     shown = ("name", "state", "told", "wal_status", "lag_bytes")
     return [{key: one[key] for key in shown} | {"target": link_ends(one["name"])[1], "reason": sender_reason(one, log.get(("sender", one["name"])))}
             for one in found]
+
+
+def _users_tables(cursor: Any) -> dict[str, tuple[str, str]]:
+    """Tell what a message to a table beside a user's table was: ``{"unison.t_image": ("UPDATE", "public.t")}``."""
+    cursor.execute("SELECT schema_name || '.' || table_name, 'unison.' || image_name, 'unison.' || tombstone_name FROM unison.replicated_table")
+    return {name: ("UPDATE" if name == image else "DELETE", table) for table, image, tombstone in cursor for name in (image, tombstone)}
 
 
 def trouble(cursor: Any) -> dict[str, int]:
@@ -55,7 +66,7 @@ def subscription_reason(one: dict[str, Any], failure: Failure | None) -> str | N
     elif failure and failure.finished:
         # a transaction that was applied since is no trouble any more
         if one["applied"] is None or _lsn(one["applied"]) <= _lsn(failure.finished):
-            at = f"{failure.action or 'a change'} into {failure.table}" if failure.table else failure.action or "applying"
+            at = f"{failure.action or 'a change'} of {failure.table}" if failure.table else failure.action or "applying"
             return f"{at} fails again and again: {failure.message}; {_apply_step(failure.message)}"
     elif failure and not one["heard"]:
         return f"{failure.message}; {_apply_step(failure.message)}"

@@ -63,7 +63,8 @@ class Node(microesb.ClassHandler):
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
-        data = {"prepared": False, "serving": False, "stale": None, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
+        data = {"prepared": False, "serving": False, "stale": None, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [],
+                "upkeep": None}
         try:
             with question(self.database) as connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)

@@ -18,6 +18,7 @@ from services.piece import Part, Size, next_end, parts_of
 ORIGIN = "unison_seed"
 # Apply workers, of this link too, may change the same rows in another order meanwhile.
 ATTEMPTS = 10
+ALL = sql.SQL("true")
 
 
 def seed(connection: Any, open_peer: Callable[[], AbstractContextManager[Any]], subscription: str) -> tuple[int, list[str]]:
@@ -143,7 +144,7 @@ def unseeded(cursor: Any, subscription: str) -> list[tuple[str, str]]:
     return [(schema, name) for schema, name in cursor.fetchall()]
 
 
-def copy(peer: Any, cursor: Any, table: sql.Composable, columns: list[str], chosen: sql.Composable = sql.SQL("true")) -> tuple[int, int]:
+def copy(peer: Any, cursor: Any, table: sql.Composable, columns: list[str], chosen: sql.Composable = ALL) -> tuple[int, int]:
     """Stream the chosen rows of a table from ``peer`` into the node behind ``cursor``; returns how many there were, and their bytes as text."""
     names = statements.joined(columns)
     # COPY of a query, because COPY of a table takes no generated columns and asks for more rights

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def last_failures(lines: Iterable[str]) -> dict[tuple[str, str], Failure]:
     workers: dict[str, str] = {}
     latest: dict[str, tuple[str, str]] = {}
     found: dict[tuple[str, str], Failure] = {}
-    for line in lines:
+    for line in _whole(lines):
         parsed = LINE.match(line)
         if parsed is None:
             continue
@@ -64,6 +64,18 @@ def last_failures(lines: Iterable[str]) -> dict[tuple[str, str], Failure]:
         elif severity not in ("DETAIL", "HINT", "CONTEXT", "STATEMENT"):
             latest.pop(process, None)
     return found
+
+
+def _whole(lines: Iterable[str]) -> Iterator[str]:
+    """Put together what PostgreSQL wrote as one: what goes on in a further line begins with a tab there."""
+    whole: list[str] = []
+    for line in lines:
+        if whole and not line.startswith("\t"):
+            yield " ".join(whole)
+            whole = []
+        whole.append(line.strip("\n\t") if whole else line)
+    if whole:
+        yield " ".join(whole)
 
 
 class ServerLog:

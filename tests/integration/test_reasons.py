@@ -67,7 +67,7 @@ def test_a_link_that_streams_has_no_reason(cluster):
 def test_a_row_that_a_constraint_forbids_and_the_pace_of_its_worker(cluster):
     as_superuser(cluster, "node2", "ALTER TABLE table1 ADD CONSTRAINT harmful CHECK (col1 <> 'poison')")
     write(cluster, "poison")
-    says(cluster, "INSERT into public.table1", 'violates check constraint "harmful"', "drop what forbids it")
+    says(cluster, "INSERT of public.table1", 'violates check constraint "harmful"', "drop what forbids it")
     wait_until(lambda: None if retry_interval(cluster, "node2") >= 6400 else retry_interval(cluster, "node2"), "failing workers are slowed down", 120)
     before, began = log(cluster, "node2").count("harmful"), time.monotonic()
     time.sleep(15)
@@ -80,6 +80,18 @@ def test_a_row_that_a_constraint_forbids_and_the_pace_of_its_worker(cluster):
     streams(cluster)
     wait_until(lambda: None if retry_interval(cluster, "node2") == 200 else retry_interval(cluster, "node2"), "workers are quick again", 60)
     assert_same(cluster, "table1")
+
+
+@pytest.mark.process_runtime("the log is read where it is written")
+def test_a_change_of_a_row_is_named_by_the_users_table(cluster):
+    write(cluster, "well until it is changed")
+    settle(cluster)
+    as_superuser(cluster, "node2", "ALTER TABLE table1 ADD CONSTRAINT harmful CHECK (col1 <> 'harm') NOT VALID")
+    cluster.query("node1", "UPDATE table1 SET col1 = 'harm' WHERE col1 = 'well until it is changed'", role="writer")
+    says(cluster, "UPDATE of public.table1", "harmful")
+    as_superuser(cluster, "node2", "ALTER TABLE table1 DROP CONSTRAINT harmful")
+    settle(cluster)
+    streams(cluster)
 
 
 def test_a_table_that_is_missing(cluster):

@@ -248,6 +248,14 @@ def test_a_fault_of_the_merge_is_mended_by_setting_the_table_up_again():
 # --- a configuration that changed ---
 
 
+def test_nothing_is_done_to_a_node_with_an_old_copy_of_its_data():
+    """And what the others need is done without it."""
+    state = wanted(3, ONE)
+    state = state.with_node(replace(state.node("node2"), stale="node1 has more of it", serving=False))
+    state = state.with_link(LinkState("node1", "node2", "disabled")).with_link(LinkState("node1", "node3", "slot lost"))
+    assert plan(wanted(3, ONE), state) == [Subscribe("node3", "node1"), AwaitLinks("node3", ("node1",))]
+
+
 def test_a_node_too_many_is_refused():
     with pytest.raises(OrchestratorError) as refused:
         plan(wanted(2, ONE), wanted(3, ONE))

@@ -11,7 +11,9 @@ APPLY = [
     f'{TIME} [12] LOG:  logical replication apply worker for subscription "{LINK}" has started',
     f'{TIME} [12] ERROR:  null value in column "v" of relation "t" violates not-null constraint',
     f"{TIME} [12] DETAIL:  Failing row contains (1, secret).",
-    f'{TIME} [12] CONTEXT:  processing remote data for replication origin "pg_16395" during message type "INSERT" for replication target relation'
+    f'{TIME} [12] CONTEXT:  SQL statement "INSERT INTO "public"."t" ("id") OVERRIDING SYSTEM VALUE', "\t    SELECT $1",
+    "\tPL/pgSQL function unison.t_aa3f7ed5_merge_row() line 20 at SQL statement",
+    '\tprocessing remote data for replication origin "pg_16395" during message type "INSERT" for replication target relation'
     ' "public.t" in transaction 795, finished at 0/19BE920',
     f'{TIME} [1] LOG:  background worker "logical replication apply worker" (PID 12) exited with exit code 1',
 ]
@@ -64,7 +66,7 @@ def test_only_the_end_of_the_newest_log_is_read(tmp_path):
 def test_an_error_is_the_reason_until_its_transaction_was_applied():
     failure, = last_failures(APPLY).values()
     reason = subscription_reason(SUBSCRIPTION, failure)
-    assert reason.startswith('INSERT into public.t fails again and again: null value in column "v"') and "secret" not in reason
+    assert reason.startswith('INSERT of public.t fails again and again: null value in column "v"') and "secret" not in reason
     assert subscription_reason(SUBSCRIPTION | {"applied": "0/19BE958"}, failure) is None
 
 

@@ -22,6 +22,7 @@ def broken(cluster: ClusterState) -> str:
 @pytest.mark.parametrize(("node", "word"), [
     (NODE1, "ready"), (replace(NODE1, process="stopped"), "stopped"), (replace(NODE1, process="absent", serving=False), "absent"),
     (replace(NODE1, problem="PostgreSQL starts"), "unavailable"), (replace(NODE1, serving=False), "joining"),
+    (replace(NODE1, serving=False, stale="node2 has more of it"), "stale"),
     (replace(NODE1, tables=(replace(TABLE, fault="triggers are missing"),)), "faulty")])
 def test_a_node_in_a_word(node, word):
     assert node.state == word
