@@ -34,7 +34,9 @@ def test_the_same_password_with_another_salt():
 
 def test_each_kind_has_its_least():
     assert set(ATTRIBUTES) == set(MEMBERSHIPS) == {"owner", "replicator", "writer", "reader"}
-    assert not any(word in attributes for attributes in ATTRIBUTES.values() for word in ("SUPERUSER", "CREATEROLE", "CREATEDB", "BYPASSRLS"))
+    assert not any(word in attributes for attributes in ATTRIBUTES.values() for word in ("SUPERUSER", "CREATEROLE", "CREATEDB"))
+    # whoever copies a table to a peer must see all of it
+    assert [kind for kind, attributes in ATTRIBUTES.items() if "BYPASSRLS" in attributes] == ["replicator"]
     assert [kind for kind, attributes in ATTRIBUTES.items() if "REPLICATION" in attributes] == ["replicator"]
     assert {kind: groups for kind, groups in MEMBERSHIPS.items() if kind != "owner"} == {
         "replicator": ("unison_replicators",), "writer": ("unison_writers",), "reader": ("unison_readers",)}
