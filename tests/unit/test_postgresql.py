@@ -29,7 +29,8 @@ def test_a_full_disk_is_named_and_nothing_is_made(server, monkeypatch, tmp_path)
     assert not (tmp_path / "data").exists() and not (tmp_path / "data.unfinished").exists()
 
 
-def test_a_port_that_is_taken_is_named(server):
+def test_a_port_that_is_taken_is_named(server, tmp_path):
+    (tmp_path / "data").mkdir()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

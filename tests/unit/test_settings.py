@@ -79,7 +79,8 @@ def test_values_are_quoted(value, text):
 def test_everybody_needs_a_password():
     lines = [line.split() for line in pg_hba(CONFIGURATION).splitlines() if not line.startswith("#")]
     assert lines == [
-        ["local", "all", "postgres", "peer", "map=agent"], ["local", "all", "unison_agent", "peer", "map=agent"], ["local", "all", "+unison_replicators", "reject"], ["local", "all", "all", "scram-sha-256"],
+        ["local", "all", "postgres", "peer", "map=agent"], ["local", "all", "unison_agent", "peer", "map=agent"],
+        ["local", "all", "+unison_replicators", "reject"], ["local", "all", "all", "scram-sha-256"],
         ["host", '"lb-test"', "+unison_replicators", "127.0.0.0/8", "scram-sha-256"],
         ["host", '"lb-test"', "+unison_replicators", "172.28.64.0/24", "scram-sha-256"],
         ["host", "all", "+unison_replicators", "all", "reject"], ["host", "all", "unison_agent", "all", "reject"],
