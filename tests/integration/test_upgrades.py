@@ -21,7 +21,7 @@ from tests.integration.old_versions import Version, find_versions, install
 SETTINGS = (("fsync", "off"), ("full_page_writes", "off"), ("autovacuum", "off"), ("jit", "off"), ("max_wal_size", "1GB"))
 VERSIONS = find_versions()
 # the history only grows: fewer of them is a history that is cut off
-LEAST_VERSIONS = 26
+LEAST_VERSIONS = 42
 ROLES = [{"name": "app_owner", "kind": "owner", "password": "owner of it"}, {"name": "app_writer", "kind": "writer", "password": "writer of it"},
          {"name": "app_replicator", "kind": "replicator", "password": "replicator of it"}]
 COLUMNS = [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}]
