@@ -1,6 +1,7 @@
 """HTTP as the agent speaks it: uvicorn's, with a deadline for the head of a request, and a limit for those who loiter."""
 
 import weakref
+from collections import OrderedDict
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -9,10 +10,11 @@ from uvicorn.server import ServerState
 HEAD_TIMEOUT_S = 10.0
 # for whoever was answered and has not sent all of the body
 LINGER_S = 1.0
-# So many connections may wait for a request to become whole; one more, and the one that has waited the longest is closed.
+# So many connections may wait for a request to become whole. One more, and one is closed: first those that got an
+# answer already, then the one that has waited the longest.
 WAITING_LIMIT = 64
 
-_waiting: weakref.WeakKeyDictionary[ServerState, dict["PromptProtocol", None]] = weakref.WeakKeyDictionary()
+_waiting: weakref.WeakKeyDictionary[ServerState, OrderedDict["PromptProtocol", None]] = weakref.WeakKeyDictionary()
 
 
 class PromptProtocol(H11Protocol):
@@ -24,7 +26,7 @@ class PromptProtocol(H11Protocol):
         # what the request's state says of who called; without TLS there is nothing to say
         tls = transport.get_extra_info("ssl_object")
         self.app_state = self.app_state | {"certified": tls is None or bool(tls.getpeercert())}
-        self._others = _waiting.setdefault(self.server_state, {})
+        self._others = _waiting.setdefault(self.server_state, OrderedDict())
         self._hurry = self.loop.call_later(HEAD_TIMEOUT_S, transport.close)
         self._wait()
 
@@ -49,17 +51,16 @@ class PromptProtocol(H11Protocol):
             self._hurry.cancel()
             self._hurry = self.loop.call_later(LINGER_S, self.transport.close)
         if self.cycle is None or self.cycle.response_complete:
-            self._wait()
+            self._wait(answered=True)
 
     def connection_lost(self, exc) -> None:
         self._hurry.cancel()
         self._others.pop(self, None)
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        self._others.pop(self, None)
+    def _wait(self, *, answered: bool = False) -> None:
         self._others[self] = None
+        self._others.move_to_end(self, last=not answered)
         if len(self._others) > WAITING_LIMIT:
-            oldest = next(iter(self._others))
-            del self._others[oldest]
-            oldest.transport.close()
+            first, _ = self._others.popitem(last=False)
+            first.transport.close()
