@@ -31,6 +31,7 @@ def require_fit(cursor, schema: str, table: str) -> None:
     if overlaps:
         raise ServiceError(f"{name} cannot be replicated", "its primary key is WITHOUT OVERLAPS: two nodes can each take a time that is free for them",
                            "choose a key that is compared for equality")
+    _refuse_settings(cursor, oid, name)
     cursor.execute(statements.text("unfit_columns"), {"table": oid})
     for column, kind, fault in cursor.fetchall():
         detail, hint = FAULTS[fault]
@@ -39,3 +40,16 @@ def require_fit(cursor, schema: str, table: str) -> None:
     for column, sequence in cursor.fetchall():
         raise ServiceError(f"{name} cannot be replicated", f"column {column} draws from {sequence}, which it does not own: every node would draw the same",
                            f"ALTER SEQUENCE {sequence} OWNED BY {name}.{column}, or use bigserial")
+
+
+def _refuse_settings(cursor, oid: int, name: str) -> None:
+    """Refuse what changes rows where they arrive, or keeps them out."""
+    cursor.execute("SELECT c.relforcerowsecurity, (SELECT t.tgname FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R')"
+                   "  AND NOT starts_with(t.tgname, 'zzz_unison_') ORDER BY t.tgname LIMIT 1) FROM pg_class c WHERE c.oid = %s", [oid])
+    forced, trigger = cursor.fetchone()
+    if forced:
+        raise ServiceError(f"{name} cannot be replicated", "its row level security is forced: its policies would keep out what arrives",
+                           f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
+    if trigger:
+        raise ServiceError(f"{name} cannot be replicated", f"trigger {trigger} fires for what arrives, too: each node would change the row its own way",
+                           f"ALTER TABLE {name} ENABLE TRIGGER {trigger}")

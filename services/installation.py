@@ -95,5 +95,9 @@ def _unchanged_tables(cursor: Any) -> list[tuple[str, str]]:
     cursor.execute("SELECT to_regprocedure('unison.signature(text,text)') IS NULL")
     if cursor.fetchone()[0] or any("signature" not in table for table in tables):
         return [(table["schema_name"], table["table_name"]) for table in tables]
-    cursor.execute("SELECT schema_name, table_name FROM unison.replicated_table WHERE signature = unison.signature(schema_name, table_name)")
+    cursor.execute("SELECT to_regprocedure('unison.changes(text,text)') IS NOT NULL")
+    # before there were facts.sql and its changes, the signature was compared as it is
+    same = ("NOT EXISTS (SELECT FROM unison.changes(r.schema_name, r.table_name))" if cursor.fetchone()[0]
+            else "signature = unison.signature(schema_name, table_name)")
+    cursor.execute(f"SELECT schema_name, table_name FROM unison.replicated_table AS r WHERE {same}")
     return cursor.fetchall()

@@ -6,6 +6,7 @@ from psycopg2 import sql
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.errors import ServiceError
+from services.faults import all_changes, doubt, guard_fault, in_words
 from services.kept import kept
 from services.links import describe_senders, describe_subscriptions, trouble
 from services.maintenance import SETTINGS, Upkeep, maintain, sweep
@@ -15,9 +16,8 @@ from services.retry import retried
 from services.role import GROUPS
 from services.server import UNSEEN, administer, agent, change, changing, connect, question, unless_changing
 from services.subscription import link_ends
-from services.table import installed_triggers, replicated_tables
+from services.table import replicated_tables
 from services.texts import code_digest
-from services.trigger import INSTALLED
 
 
 class Node(microesb.ClassHandler):
@@ -38,7 +38,12 @@ class Node(microesb.ClassHandler):
             with connect(self.database) as connection, connection.cursor() as cursor:
                 self._refuse_another(self._identity(cursor))
             with administer(self.database) as connection, connection.cursor() as cursor:
+                before = installation.recorded(cursor)
+                off = guard_fault(cursor) if before is not None and installation.fault(before) is None else None
                 before = installation.install(cursor, owner, self.database, (self.parent_object.id, self.name, self.index))
+                if off:
+                    doubt(cursor)
+                    result.done.append(f"restored the guard: {off}")
             if before is None:
                 result.done.append(f"made this server {self.name} with index {self.index} of cluster {self.parent_object.id}")
             elif installation.fault(before):
@@ -48,6 +53,14 @@ class Node(microesb.ClassHandler):
                 ensure_publication(cursor, owner, result)
                 pinned.keep(cursor, self.database, owner)
         return result
+
+    def restore_guard(self, result: Result) -> None:
+        """Install the guard again that is off or was replaced; every table of the node may have been changed meanwhile, so all are compared."""
+        with administer(self.database) as connection, connection.cursor() as cursor:
+            fault = guard_fault(cursor)
+            installation.install(cursor, owner_of(cursor, agent()), self.database, (self.parent_object.id, self.name, self.index))
+            doubt(cursor)
+        result.done.append(f"restored the guard: {fault}")
 
     def _make_roles(self, owner: str, result: Result) -> None:
         with administer("postgres", autocommit=True, settings=UNSEEN) as connection, connection.cursor() as cursor:
@@ -208,19 +221,17 @@ def describe_roles(cursor) -> list[str]:
 
 
 def describe_tables(cursor) -> list[dict]:
-    """Describe each replicated table; ``fault`` says why its merge is not as this program installs it, or is null."""
-    published, tables = published_tables(cursor), []
+    """Describe each replicated table; ``fault`` says in words why its merge is not as this program installs it, or is null."""
+    published, changed, guard = published_tables(cursor), all_changes(cursor), guard_fault(cursor)
+    tables = []
     for table in replicated_tables(cursor):
-        missing = set().union(*INSTALLED.values()) - installed_triggers(cursor, table["schema"], table["name"])
-        fault = None
-        if not table["unchanged"]:
-            fault = "its columns or keys were changed, or it was dropped: the nodes may hold different rows"
-        elif table["digest"] != code_digest():
+        name = (table["schema"], table["name"])
+        if table["digest"] != code_digest():
             fault = "installed by another version"
-        elif missing:
-            fault = "triggers are missing or disabled: " + ", ".join(sorted(f"{name} on the {place}" for place, name, _ in missing))
+        else:
+            fault = "; ".join(filter(None, [in_words(changed[name]) if name in changed else None, guard])) or None
         tables.append({"schema": table["schema"], "name": table["name"], "columns": table["description"]["columns"], "open": table["open"],
-                       "published": (table["schema"], table["name"]) in published, "fault": fault})
+                       "published": name in published, "fault": fault})
     return tables
 
 

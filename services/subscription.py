@@ -9,6 +9,7 @@ from psycopg2 import sql
 
 from services.errors import ServiceError
 from services.publication import NAME
+from services.restate import restate
 from services.result import Result
 from services.retry import retried
 from services.seed import ensure_origin, seed, unseeded
@@ -50,6 +51,9 @@ class Subscription(microesb.ClassHandler):
             self._create(superuser, name, owner, result)
             if self._incomplete(cursor, name):
                 self._refresh(superuser, name, result)
+            doubtful = restate(connection, self._peer, name, node.index, owner)
+            if doubtful is not None:
+                result.done.append(f"sent {doubtful} rows again that {self.source} held otherwise")
             # before the seed: a slot that nobody streams from would keep all of the peer's WAL meanwhile, up to its limit
             cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])
             if not cursor.fetchone()[0]:

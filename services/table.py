@@ -7,6 +7,7 @@ from psycopg2 import sql
 
 from services import installation, shape, statements
 from services.errors import ServiceError
+from services.faults import changes, doubt, guard_fault, in_words
 from services.fitness import require_fit
 from services.foreign_key import orphans
 from services.rehearsal import require_rehearsed
@@ -16,7 +17,7 @@ from services.sequence import node_range, set_range
 from services.server import administer, change, connect
 from services.shape import VERSION_COLUMNS, Shape
 from services.texts import code_digest
-from services.trigger import CALLED, INSTALLED
+from services.trigger import CALLED
 
 
 class Table(microesb.ClassHandler):
@@ -33,10 +34,16 @@ class Table(microesb.ClassHandler):
         with change(node.database) as connection, connection.cursor() as cursor:
             owner = node.require_prepared(cursor)
             before = self._recorded(cursor)
+            if guard_fault(cursor):
+                # nothing of ours may stay locked meanwhile
+                connection.commit()
+                node.restore_guard(result)
+            changed = changes(cursor, self.schema, self.name)
             # what is made belongs to the owner: the apply workers then run with its rights and no more
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
             self._create(cursor, result)
-            if not self._is_set_up(cursor):
+            recorded, found = self._recorded(cursor), None
+            if changed or recorded is None or recorded["digest"] != code_digest():
                 shape.read(cursor, self.schema, self.name)
                 require_fit(cursor, self.schema, self.name)
                 require_rehearsed(cursor, self.schema, self.name)
@@ -44,9 +51,13 @@ class Table(microesb.ClassHandler):
                 self._add_version_columns(cursor, result)
                 found = shape.read(cursor, self.schema, self.name)
                 self._install(cursor, found, result)
-                self._record(cursor, found)
             self._set_ranges(cursor, result)
             cursor.execute("RESET ROLE")
+            if found is not None:
+                self._record(cursor, found, recorded)
+            if changed:
+                doubt(cursor, self.schema, self.name)
+                result.done.append(f"mended the merge on {self.schema}.{self.name}: {in_words(changed)}")
         if before:
             # a table that is new here leaves nothing of an older version
             with administer(node.database) as connection, connection.cursor() as cursor:
@@ -149,12 +160,6 @@ class Table(microesb.ClassHandler):
             raise ServiceError(f"table {self.schema}.{self.name} has other columns than asked for",
                                f"it has {', '.join(found)}; asked for {', '.join(asked)}", "columns of a replicated table cannot be changed")
 
-    def _is_set_up(self, cursor) -> bool:
-        recorded = self._recorded(cursor)
-        if recorded is None or recorded["digest"] != code_digest():
-            return False
-        return set().union(*INSTALLED.values()) <= installed_triggers(cursor, self.schema, self.name)
-
     def _refuse_lonely_rows(self, cursor) -> None:
         """Rows that were here before the table was replicated reach a peer only while it joins."""
         cursor.execute("SELECT EXISTS (SELECT FROM pg_subscription), EXISTS (SELECT FROM unison.replicated_table"
@@ -206,14 +211,21 @@ class Table(microesb.ClassHandler):
         if found.long_key and not cursor.fetchone()[0]:
             cursor.execute(statements.render("key_fits", cursor, **parts["names"]))
 
-    def _record(self, cursor, found: Shape) -> None:
+    def _record(self, cursor, found: Shape, recorded: dict | None) -> None:
+        """Remember what the table consists of. What only its user can have changed must be as it was recorded; ServiceError when it is not."""
         described = {"columns": [column.description() for column in self.Column]}
         cursor.execute(
-            "INSERT INTO unison.replicated_table AS r (schema_name, table_name, image_name, tombstone_name, key_columns, signature,"
-            " description, digest) VALUES (%s, %s, %s, %s, %s, unison.signature(%s, %s), %s, %s) ON CONFLICT (schema_name, table_name) DO UPDATE"
+            "INSERT INTO unison.replicated_table (schema_name, table_name, image_name, tombstone_name, key_columns, signature, description, digest)"
+            " VALUES (%s, %s, %s, %s, %s, '', %s, %s) ON CONFLICT (schema_name, table_name) DO UPDATE"
             " SET key_columns = excluded.key_columns, digest = excluded.digest",
-            [self.schema, self.name, found.companion("image"), found.companion("tombstone"), list(found.key), self.schema, self.name,
-             json.dumps(described), code_digest()])
+            [self.schema, self.name, found.companion("image"), found.companion("tombstone"), list(found.key), json.dumps(described), code_digest()])
+        # another version may have other companions, too
+        renewed = "merge %" if recorded is None or recorded["digest"] != code_digest() else "merge (trigger|function)"
+        cursor.execute(statements.text("record"), {"schema": self.schema, "table": self.name, "renewed": renewed})
+        changed = changes(cursor, self.schema, self.name)
+        if changed:
+            raise ServiceError(f"{self.schema}.{self.name} was changed", in_words(changed),
+                               "undo it as a superuser, then run: python3 orchestrator.py up")
 
     def _set_ranges(self, cursor, result: Result) -> None:
         asked = {sequence.column for sequence in self.Sequence}
@@ -263,20 +275,8 @@ def catalog_columns(cursor, schema: str, table: str) -> list[str]:
 
 def replicated_tables(cursor, only: tuple[str, str] | None = None) -> list[dict]:
     """List what ``table.setup`` recorded on this node, in the order of the names; ``only`` of one table, by schema and name."""
-    cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open,"
-                   " signature IS NOT DISTINCT FROM unison.signature(schema_name, table_name)"
+    cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open"
                    " FROM unison.replicated_table WHERE %s IS NULL OR (schema_name, table_name) = (%s, %s)"
                    " ORDER BY schema_name, table_name", [only and only[1], *(only or (None, None))])
-    names = ("schema", "name", "image", "tombstone", "description", "digest", "open", "unchanged")
+    names = ("schema", "name", "image", "tombstone", "description", "digest", "open")
     return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def installed_triggers(cursor, schema: str, table: str) -> set[tuple[str, str, str]]:
-    """List the triggers of a replicated table and its companions as :data:`services.trigger.INSTALLED` has them."""
-    cursor.execute(
-        "SELECT CASE WHEN n.nspname <> 'unison' THEN 'row' WHEN c.relname = r.image_name THEN 'image' ELSE 'tombstone' END, t.tgname, t.tgenabled"
-        " FROM unison.replicated_table r"
-        " JOIN pg_class c ON c.relname IN (r.table_name, r.image_name, r.tombstone_name)"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = CASE WHEN c.relname = r.table_name THEN r.schema_name ELSE 'unison' END"
-        " JOIN pg_trigger t ON t.tgrelid = c.oid AND NOT t.tgisinternal WHERE (r.schema_name, r.table_name) = (%s, %s)", [schema, table])
-    return set(cursor.fetchall())

@@ -26,7 +26,7 @@ ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS stale text;
 -- The numbers of rounds that this node has drawn, by the starts of its server; "last" is null for the one that runs. See begin_run.sql.
 CREATE TABLE IF NOT EXISTS unison.run (first bigint PRIMARY KEY, last bigint, started_at timestamptz NOT NULL);
 
--- The tables that are replicated. "description" is what the service call asked for; "signature" (guard.sql) is what the table consisted of when
+-- The tables that are replicated. "description" is what the service call asked for; "signature" (facts.sql) is what the table consisted of when
 -- it was set up; "digest" is that of the installed functions and triggers: another digest means that they are of another version.
 CREATE TABLE IF NOT EXISTS unison.replicated_table (
     schema_name text NOT NULL,
@@ -60,6 +60,17 @@ CREATE TABLE IF NOT EXISTS unison.seed_piece (
     last_key text[] NOT NULL,
     PRIMARY KEY (subscription, schema_name, table_name)
 );
+
+-- The tables that were set up again because their merge was off: until the subscription has compared its peer's rows with those here (restate.py).
+CREATE TABLE IF NOT EXISTS unison.doubtful (
+    subscription oid NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    PRIMARY KEY (subscription, schema_name, table_name)
+);
+
+-- A row for each command that has touched a replicated table or what is ours, see guard.sql: as long as none comes, no table has changed.
+CREATE TABLE IF NOT EXISTS unison.altered (at timestamptz NOT NULL DEFAULT clock_timestamp());
 
 -- The rounds of the node's maintenance, see round.sql.
 CREATE SEQUENCE IF NOT EXISTS unison.round_number;

@@ -82,6 +82,15 @@ def refused(cluster, name: str, columns: list[dict] | None = None, schema: str =
     ("drawing", "CREATE SEQUENCE drawn; CREATE TABLE drawing (id bigint DEFAULT nextval('drawn') PRIMARY KEY)", "drawn, which it does not own"),
     ("drawing_other", "CREATE SEQUENCE dr; CREATE TABLE drawing_other (id bigint PRIMARY KEY, n bigint DEFAULT 1 + nextval('dr'))", "dr, which it does not"),
     ("ruled", "CREATE TABLE ruled (id bigint PRIMARY KEY); CREATE RULE also AS ON INSERT TO ruled DO ALSO NOTHING", "rules"),
+    ("forced", "CREATE TABLE forced (id bigint PRIMARY KEY); ALTER TABLE forced FORCE ROW LEVEL SECURITY", "is forced"),
+    ("always", "CREATE TABLE always (id bigint PRIMARY KEY);"
+               " CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+               " CREATE TRIGGER one BEFORE INSERT ON always FOR EACH ROW EXECUTE FUNCTION nothing();"
+               " ALTER TABLE always ENABLE ALWAYS TRIGGER one", "trigger one fires"),
+    ("replica", "CREATE TABLE replica (id bigint PRIMARY KEY);"
+                " CREATE FUNCTION little() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+                " CREATE TRIGGER one AFTER INSERT ON replica FOR EACH ROW EXECUTE FUNCTION little();"
+                " ALTER TABLE replica ENABLE REPLICA TRIGGER one", "trigger one fires"),
     ("too_wide", f"CREATE TABLE too_wide (id bigint PRIMARY KEY, {', '.join(f'c{n} int' for n in range(1596))})", "1597 columns"),
     ("computed", "CREATE DOMAIN given AS int NOT NULL; CREATE TABLE computed (id bigint PRIMARY KEY, n given GENERATED ALWAYS AS (1) STORED)", "given"),
     ("named", "CREATE TABLE named (id bigint PRIMARY KEY, other regclass)", "regclass"),

@@ -146,17 +146,17 @@ def can_store(cluster, kind: str) -> bool:
     return kind.startswith("public.") or (known and (libxml or kind != "xml"))
 
 
-def set_up(cluster, *tables: str) -> None:
+def set_up(cluster, *tables: str, schema: str = "public") -> None:
     """Set up tables that the owner made on every node, and open them."""
     for node in names(cluster):
         for table in tables:
-            cluster.site.call(node, "table.setup", Table={"schema": "public", "name": table})
+            cluster.site.call(node, "table.setup", Table={"schema": schema, "name": table})
         cluster.site.call(node, "publication.setup", Publication={})
     for target, source in all_links(cluster):
         cluster.site.call(target, "subscription.setup", Subscription=cluster.site.subscription(source))
     for node in names(cluster):
         for table in tables:
-            cluster.site.call(node, "table.open", Table={"schema": "public", "name": table})
+            cluster.site.call(node, "table.open", Table={"schema": schema, "name": table})
 
 
 def write(cluster, node: str, statements: list[sql.Composable]) -> None:

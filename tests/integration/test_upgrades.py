@@ -67,8 +67,11 @@ UNION ALL SELECT concat_ws(' ', 'policy', polrelid::regclass, polname) FROM pg_p
 UNION ALL SELECT concat_ws(' ', 'default rights', defaclrole::regrole, defaclobjtype, defaclacl) FROM pg_default_acl
 UNION ALL SELECT concat_ws(' ', 'type', typname, typtype) FROM pg_type WHERE typnamespace IN (SELECT oid FROM ours) AND typtype <> 'b' AND typrelid = 0
 UNION ALL SELECT concat_ws(' ', 'node', digest, migration, functions) FROM unison.node
-UNION ALL SELECT concat_ws(' ', 'table', schema_name, table_name, image_name, tombstone_name, key_columns, signature, digest, is_open)
+UNION ALL SELECT concat_ws(' ', 'table', schema_name, table_name, image_name, tombstone_name, key_columns, digest, is_open)
     FROM unison.replicated_table
+UNION ALL SELECT concat_ws(' ', 'fact', schema_name, table_name, fact ->> 0, fact ->> 1)
+    FROM unison.replicated_table, jsonb_array_elements(signature::jsonb) AS f (fact)
+UNION ALL SELECT concat_ws(' ', 'changes', schema_name, table_name, changes) FROM unison.changes(NULL, NULL)
 """
 
 
