@@ -10,7 +10,7 @@ from chaos.comparison import MARKS, differing, error_counts, errors, everywhere,
 from chaos.target import all_links
 from chaos.waiting import wait_until
 
-__all__ = ["MARKS", "all_links", "arrived", "assert_same", "blocked", "differences", "error_counts", "errors", "everywhere", "held", "link", "names", "pause",
+__all__ = ["MARKS", "administer", "all_links", "arrived", "assert_same", "blocked", "differences", "error_counts", "errors", "everywhere", "held", "link", "names", "pause",
            "paused", "replica", "resume", "settle", "wait_until"]
 
 
@@ -81,6 +81,15 @@ def replica(cluster, node: str) -> Iterator[psycopg2.extensions.cursor]:
             yield cursor
     finally:
         connection.close()
+
+
+def administer(cluster, node: str, *statements: str) -> None:
+    """Execute statements as the node's superuser, each in a transaction of its own."""
+    with contextlib.closing(cluster.superuser(node)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
 
 
 def blocked(cluster, node: str, pid: int) -> None:

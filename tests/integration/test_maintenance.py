@@ -12,7 +12,7 @@ from esb_config.call import execute
 from esb_config.document import document
 from services.errors import ServiceError
 from services.server import Server
-from tests.convergence.comparison import MARKS, arrived, assert_same, everywhere, names, settle
+from tests.convergence.comparison import MARKS, administer, arrived, assert_same, everywhere, names, settle
 
 ENTRY, OTHER = ({"name": name, "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
                 for name in ("entry", "other"))
@@ -282,10 +282,7 @@ def test_a_new_link_that_waits_for_a_prepared_transaction_names_it(make_cluster,
     """The slot waits for those of every database. The service runs in this process, whose patience is short."""
     made = make_cluster(nodes=2, tables=[OTHER, MARKS], postgresql={"max_prepared_transactions": 10}).up()
     subscription = made.link("node1", "node2")
-    for statement in (f'ALTER SUBSCRIPTION "{subscription}" DISABLE', f'DROP SUBSCRIPTION "{subscription}"'):
-        with contextlib.closing(made.superuser("node2")) as connection, connection.cursor() as cursor:
-            connection.autocommit = True
-            cursor.execute(statement)
+    administer(made, "node2", f'ALTER SUBSCRIPTION "{subscription}" DISABLE', f'DROP SUBSCRIPTION "{subscription}"')
     with contextlib.closing(made.superuser("node1")) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE public.elsewhere (id int); INSERT INTO public.elsewhere VALUES (1); PREPARE TRANSACTION 'it''s forgotten'")
     site = made.site

@@ -14,7 +14,7 @@ from psycopg2 import sql
 from host.errors import OrchestratorError
 from host.execute import bring_up
 from host.progress import Progress
-from tests.convergence.comparison import wait_until
+from tests.convergence.comparison import administer, wait_until
 
 pytestmark = pytest.mark.process_runtime("the server's log and its socket are looked at; what runs in a container is the same")
 
@@ -224,9 +224,8 @@ def test_the_replicators_password_is_seen_nowhere(cluster):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        for statement in ("DISABLE", "SET (slot_name = NONE)"):
-            cluster.query("node1", f"ALTER SUBSCRIPTION unison_node2_to_node1 {statement}")
-        cluster.query("node1", "DROP SUBSCRIPTION unison_node2_to_node1")
+        administer(cluster, "node1", "ALTER SUBSCRIPTION unison_node2_to_node1 DISABLE",
+                   "ALTER SUBSCRIPTION unison_node2_to_node1 SET (slot_name = NONE)", "DROP SUBSCRIPTION unison_node2_to_node1")
         bring_up(cluster.site, Progress())
         with superuser(cluster) as cursor:
             cursor.execute("ALTER SUBSCRIPTION unison_node2_to_node1 CONNECTION 'host=127.0.0.1 password=other'")

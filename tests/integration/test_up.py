@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.convergence.comparison import MARKS, all_links, assert_same, link, names, settle, wait_until
+from tests.convergence.comparison import MARKS, administer, all_links, assert_same, link, names, settle, wait_until
 from tests.integration.orchestrator import assert_explained, command_line, run
 
 TABLE1 = {"name": "table1", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "col1", "type": "text"}]}
@@ -274,7 +274,8 @@ def test_up_after_an_agent_ended(pair, number):
     before = int(lock.read_text())
     os.kill(before, number)
     wait_until(lambda: "its agent runs" if pair.site.runtime.state(pair.site.spec("node2")) == "running" else None, "node2 has ended")
-    assert {node["name"]: node["state"] for node in status(pair)["nodes"]} == {"node1": "ready", "node2": "stopped"}
+    assert {node["name"]: node["state"] for node in status(pair)["nodes"]} == {
+        "node1": "ready", "node2": "agent down" if number == signal.SIGKILL else "stopped"}
     run(pair, "verify", status=1)
     pair.query("node1", "INSERT INTO table1 (col1) VALUES ('while node2 was without agent')", role="writer")
     run(pair, "up")
@@ -289,9 +290,8 @@ def test_up_mends_a_lost(pair, lost):
     doomed = pair.query("node1", "INSERT INTO table1 (col1) VALUES ('doomed') RETURNING id::text", role="writer")[0][0]
     settle(pair)
     if lost == "subscription":
-        pair.query("node2", f"ALTER SUBSCRIPTION {name} DISABLE")
-        pair.query("node2", f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
-        pair.query("node2", f"DROP SUBSCRIPTION {name}")
+        administer(pair, "node2", f"ALTER SUBSCRIPTION {name} DISABLE", f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
+                   f"DROP SUBSCRIPTION {name}")
         expected = "missing"
     else:
         pair.query("node2", f"ALTER SUBSCRIPTION {name} DISABLE")
