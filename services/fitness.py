@@ -44,12 +44,15 @@ def require_fit(cursor, schema: str, table: str) -> None:
 
 def _refuse_settings(cursor, oid: int, name: str) -> None:
     """Refuse what changes rows where they arrive, or keeps them out."""
-    cursor.execute("SELECT c.relforcerowsecurity, (SELECT t.tgname FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgenabled IN ('A', 'R')"
-                   "  AND NOT starts_with(t.tgname, 'zzz_unison_') ORDER BY t.tgname LIMIT 1) FROM pg_class c WHERE c.oid = %s", [oid])
-    forced, trigger = cursor.fetchone()
+    cursor.execute(statements.text("unfit_triggers"), {"table": oid})
+    forced, trigger, last = cursor.fetchone()
     if forced:
         raise ServiceError(f"{name} cannot be replicated", "its row level security is forced: its policies would keep out what arrives",
                            f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
     if trigger:
         raise ServiceError(f"{name} cannot be replicated", f"trigger {trigger} fires for what arrives, too: each node would change the row its own way",
                            f"ALTER TABLE {name} ENABLE TRIGGER {trigger}")
+    if last:
+        raise ServiceError(f"{name} cannot be replicated",
+                           f"trigger {last} fires behind those of the merge, and may change a row that is sent already",
+                           f"give it a name that sorts before zzz_unison_: ALTER TRIGGER {last} ON {name} RENAME TO z_{last}")

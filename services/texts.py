@@ -24,7 +24,7 @@ TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED
 QUERY = ("altered", "begin_run", "collect", "doubt", "foreign_keys", "headroom", "leftovers", "overdue", "overridden",
          "pinned", "positions", "published", "record", "rehearsed", "restate", "round", "running", "seed_done",
          "seed_piece", "send_beat", "senders", "shares", "sizes", "subscriptions", "sweep", "trim_conflicts", "trouble",
-         "type_parts", "unfit_columns", "unknown_beats", "unowned_sequences", "upkeep")
+         "type_parts", "unfit_columns", "unfit_triggers", "unknown_beats", "unowned_sequences", "upkeep")
 # Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.
 MIGRATIONS = ("migrations/0001_before_versions",)
 

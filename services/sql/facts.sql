@@ -87,10 +87,14 @@ WITH part AS MATERIALIZED (
                      x.indcollation, x.indoption, x.indexprs, x.indpred)
     FROM index AS x JOIN pg_class AS i ON i.oid = x.indexrelid WHERE x.indisunique OR x.indisexclusion
     UNION ALL
-    SELECT p.oid, CASE WHEN starts_with(t.tgname, 'zzz_unison_') THEN 'merge trigger' ELSE 'trigger that fires on arrival' END, t.tgname,
+    SELECT p.oid, CASE WHEN starts_with(t.tgname, 'zzz_unison_') THEN 'merge trigger'
+                       WHEN t.tgenabled IN ('A', 'R') THEN 'trigger that fires on arrival'
+                       ELSE 'trigger that fires behind those of the merge' END, t.tgname,
            concat_ws(' ', t.tgname, t.tgenabled, t.tgtype, t.tgfoid, t.tgattr, t.tgqual, t.tgoldtable, t.tgnewtable, t.tgdeferrable)
     FROM part AS p JOIN pg_trigger AS t ON t.tgrelid = p.oid
     WHERE t.tgenabled IN ('A', 'R') OR (starts_with(t.tgname, 'zzz_unison_') AND NOT t.tgisinternal)
+       -- a BEFORE ROW trigger for INSERT or UPDATE: behind the last of ours it may change a row that was sent already
+       OR (t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 AND t.tgname > 'zzz_unison_' AND NOT t.tgisinternal)
     UNION ALL
     SELECT p.oid, 'rule', w.rulename, concat_ws(' ', w.rulename, w.ev_type, w.is_instead, w.ev_enabled) FROM part AS p JOIN pg_rewrite AS w ON w.ev_class = p.oid
     UNION ALL

@@ -10,8 +10,8 @@ from chaos.comparison import MARKS, differing, error_counts, errors, everywhere,
 from chaos.target import all_links
 from chaos.waiting import wait_until
 
-__all__ = ["MARKS", "administer", "all_links", "arrived", "assert_same", "blocked", "differences", "error_counts", "errors", "everywhere", "held", "link", "names", "pause",
-           "paused", "replica", "resume", "settle", "wait_until"]
+__all__ = ["MARKS", "administer", "all_links", "arrived", "assert_same", "blocked", "differences", "error_counts", "errors", "everywhere",
+           "held", "link", "names", "pause", "paused", "replica", "resume", "settle", "wait_until"]
 
 
 def names(cluster) -> list[str]:

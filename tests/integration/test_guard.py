@@ -71,6 +71,10 @@ REFUSED = [
     "ALTER TABLE goods ENABLE REPLICA TRIGGER audit", "DROP TRIGGER zzz_unison_image ON goods",
     "ALTER TRIGGER zzz_unison_image ON goods RENAME TO a_unison_image",
     "CREATE TRIGGER zzz_unison_more AFTER INSERT ON goods FOR EACH ROW EXECUTE FUNCTION app.audit()",
+    "CREATE TRIGGER zzzz BEFORE UPDATE ON goods FOR EACH ROW EXECUTE FUNCTION app.audit()",
+    "CREATE TRIGGER zzzz BEFORE INSERT ON goods FOR EACH ROW EXECUTE FUNCTION app.audit()",
+    "CREATE TRIGGER first BEFORE INSERT OR UPDATE ON goods FOR EACH ROW EXECUTE FUNCTION app.audit();"
+    " ALTER TRIGGER first ON goods RENAME TO zzzz",
     "DROP TABLE goods", "DROP TABLE goods CASCADE", "DROP OWNED BY CURRENT_USER", "DROP OWNED BY CURRENT_USER CASCADE",
     "ALTER TABLE goods REPLICA IDENTITY NOTHING", "ALTER PUBLICATION mine SET TABLE goods WHERE (n > 5)",
     "CREATE PUBLICATION part FOR TABLE goods (name)", "REVOKE UPDATE ON goods FROM CURRENT_USER",
@@ -121,6 +125,7 @@ OWN = [
     "ALTER SUBSCRIPTION unison_node1_to_node2 SET PUBLICATION unison WITH (refresh = false)",
 ]
 ALLOWED = [
+    "CREATE TRIGGER zzzz AFTER UPDATE ON goods FOR EACH ROW EXECUTE FUNCTION app.audit()", "DROP TRIGGER zzzz ON goods",
     "COMMENT ON TABLE goods IS 'goods'", "COMMENT ON COLUMN goods.name IS 'its name'",
     "COMMENT ON TABLE {image} IS 'images'", "ALTER TABLE goods ALTER name SET STATISTICS 500",
     "CREATE STATISTICS ON n, few FROM goods", "ANALYZE goods", "ALTER TABLE goods SET (fillfactor = 80)",

@@ -87,6 +87,9 @@ def refused(cluster, name: str, columns: list[dict] | None = None, schema: str =
                " CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
                " CREATE TRIGGER one BEFORE INSERT ON always FOR EACH ROW EXECUTE FUNCTION nothing();"
                " ALTER TABLE always ENABLE ALWAYS TRIGGER one", "trigger one fires"),
+    ("behind", "CREATE TABLE behind (id bigint PRIMARY KEY);"
+               " CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+               " CREATE TRIGGER zzzz BEFORE UPDATE ON behind FOR EACH ROW EXECUTE FUNCTION late()", "fires behind those of the merge"),
     ("replica", "CREATE TABLE replica (id bigint PRIMARY KEY);"
                 " CREATE FUNCTION little() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
                 " CREATE TRIGGER one AFTER INSERT ON replica FOR EACH ROW EXECUTE FUNCTION little();"
