@@ -139,6 +139,30 @@ def test_settings_for_clients_reach_no_session_that_replicates(cluster, way):
     assert_same(cluster, "table1")
 
 
+@pytest.mark.parametrize("limit", ["transaction_timeout", "statement_timeout"])
+def test_a_large_transaction_takes_longer_than_a_limit_for_clients(cluster, limit):
+    whose = sql.SQL("DATABASE {}").format(database(cluster))
+    try:
+        alter(cluster, whose, {limit: "20ms"})
+        renew_sessions(cluster)
+        with administrator(cluster, "node1", cluster.site.configuration.database) as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("INSERT INTO table1 (col1) SELECT 'large ' || n FROM generate_series(1, 50000) AS n")
+
+        def missing() -> str | None:
+            with administrator(cluster, "node2", cluster.site.configuration.database) as cursor:
+                cursor.execute("SET statement_timeout = 0")
+                cursor.execute("SELECT count(*) FROM table1 WHERE col1 LIKE 'large %'")
+                found = cursor.fetchone()[0]
+            return None if found >= 50000 else f"{found} rows"
+
+        wait_until(missing, "the large transaction has arrived", 60.0)
+    finally:
+        reset(cluster, whose)
+    renew_sessions(cluster)
+    assert_same(cluster, "table1")
+
+
 def test_what_is_set_for_the_role_in_the_database_is_set_back(cluster):
     """Nothing wins over that but the connection, so it is ours; the owner may change it all the same."""
     roles = [sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), database(cluster)) for role in (owner(cluster), replicator(cluster))]
