@@ -64,7 +64,8 @@ BEGIN
     PERFORM unison.refuse(
         format('cannot change replicated table %I.%I', of_schema, of_table),
         format('%s. It must be the same on every node, and DDL is not replicated.', why),
-        'Make a new table, describe it in sysconfig.json and run: python3 orchestrator.py up');
+        CASE WHEN why ~ '(^|, )merge trigger' THEN 'Leave the triggers of pgunison as they are, and name those of your own one by one.'
+             ELSE 'Make a new table, describe it in sysconfig.json and run: python3 orchestrator.py up' END);
 END
 $body$;
 
