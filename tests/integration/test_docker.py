@@ -129,6 +129,10 @@ def test_a_node_that_was_off_the_network_comes_back_with_all_rows(cluster):
     with writing(cluster):
         cluster.network().disconnect(cluster.container("node2"))
         assert cluster.site.observe().node("node2").state == "stopped"
+        # with a limit of their own, which is what is tested: not one of them waits for the network
+        for words, said in ((("status",), "node2"), (("conflicts",), "node2 is stopped")):
+            done = subprocess.run(command_line(cluster, *words), capture_output=True, text=True, timeout=15)
+            assert done.returncode == 1 and said in done.stdout + done.stderr
         bring_up(cluster.site, Progress())
     streaming(cluster)
 
