@@ -37,23 +37,35 @@ class Keeper(threading.Thread):
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
             try:
-                if self._server.make():
-                    logger.info("made the data directory")
-                pid = self._server.start()
-                self._server.await_connections(pid, START_TIMEOUT_S)
-            except (PostgresqlError, OSError) as error:
+                pid = self._start()
+            except Exception as error:
+                # whatever it is, nobody else would try again
                 self.problem, self.failures = str(error), self.failures + 1
-                logger.error("%s", error)
+                logger.error("%s", error, exc_info=None if isinstance(error, (PostgresqlError, OSError)) else error)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2 + 0.5)
                 continue
             self.problem, self.failures, pause_s = None, 0, 0.0
             logger.info("PostgreSQL runs as process %d", pid)
             while not self._stopping.is_set() and not self._server.wait_end(pid, MAINTAIN_EVERY_S):
-                self._renew()
-                self._pacer.see(self._maintenance.round())
+                self._care()
             if not self._stopping.is_set():
                 self.problem = f"PostgreSQL ended unexpectedly: {self._server.last_words()}"
                 logger.error("%s; starting it again", self.problem)
+
+    def _start(self) -> int:
+        if self._server.make():
+            logger.info("made the data directory")
+        pid = self._server.start()
+        self._server.await_connections(pid, START_TIMEOUT_S)
+        return pid
+
+    def _care(self) -> None:
+        """Do what is due now and then. A fault of ours is logged, and leaves no server without its keeper."""
+        try:
+            self._renew()
+            self._pacer.see(self._maintenance.round())
+        except Exception as error:
+            logger.error("a fault of the agent: %s: %s", type(error).__name__, error, exc_info=error)
 
     def ailment(self) -> str | None:
         """Say why nobody can rely on PostgreSQL here, None when all is well."""

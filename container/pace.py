@@ -52,13 +52,20 @@ class Pacer:
 
     def __init__(self, server: Server, round_s: float):
         self._server, self._round_ms, self._pace = server, int(round_s * 1000), Pace()
+        self._told_ms = QUICKEST_MS
 
     def see(self, answer: dict[str, Any]) -> None:
         """Take in what a round of maintenance answered; a round that failed says nothing of workers."""
         if "apply_errors" not in answer:
             return
-        before = self._pace.interval_ms
-        after = self._pace.next(answer["apply_errors"], answer["unconnected"], self._round_ms)
-        if after != before:
-            self._server.set_retry_interval(after)
-            logger.info("apply workers that fail are started again after %d ms", after)
+        wanted_ms = self._pace.next(answer["apply_errors"], answer["unconnected"], self._round_ms)
+        if wanted_ms == self._told_ms:
+            return
+        try:
+            self._server.set_retry_interval(wanted_ms)
+        except OSError as error:
+            # a full disk; the next round tries again
+            logger.warning("apply workers that fail keep their pace of %d ms: %s", self._told_ms, error)
+            return
+        self._told_ms = wanted_ms
+        logger.info("apply workers that fail are started again after %d ms", wanted_ms)

@@ -271,11 +271,16 @@ class Postgresql:
         self._write("pg_ident.conf", pg_ident(self.configuration))
 
     def _write(self, name: str, content: str) -> None:
-        path = self.configuration.data / name
-        path.write_text(content, encoding="utf-8")
-        path.chmod(0o600)
+        """Write a file of the data directory, whole or not at all: half of one keeps the server from starting, or lets anybody in."""
+        unfinished = self.configuration.data / f"{name}.unfinished"
+        with open(unfinished, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.chmod(0o600)
         if self.configuration.user:
-            os.chown(path, self.configuration.user.uid, self.configuration.user.gid)
+            os.chown(unfinished, self.configuration.user.uid, self.configuration.user.gid)
+        unfinished.replace(self.configuration.data / name)
 
     def _require_own_data(self) -> None:
         """Refuse the data of another node: its server would take that one's changes from the peers, and nobody could tell the two apart."""
@@ -285,7 +290,10 @@ class Postgresql:
         if not path.exists():
             self._write(OWNER_FILE, json.dumps(ours) + "\n")
             return
-        found = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PostgresqlError(f"{path} cannot be read: {error}; where these are the data of {configuration.node}, remove that file") from error
         if found != ours:
             raise PostgresqlError(f"{configuration.data} holds the data of {found.get('node')} (index {found.get('index')}) of cluster {found.get('cluster')}:"
                                   f" put the data of {configuration.node} there, or nothing")

@@ -55,3 +55,18 @@ def test_the_server_is_told_once_a_change():
         pacer.see({})
         pacer.see({"apply_errors": 11, "unconnected": 0})
     assert told == [400, 800, 1600, 3200, 6400, 10000, 200]
+
+
+def test_a_full_disk_is_tried_again():
+    told, full = [], [True, True, False]
+
+    class Server:
+        def set_retry_interval(self, interval_ms: int) -> None:
+            if full and full.pop(0):
+                raise OSError("No space left on device")
+            told.append(interval_ms)
+
+    pacer = Pacer(Server(), 2.0)
+    for errors in range(12):
+        pacer.see({"apply_errors": errors, "unconnected": 0})
+    assert told == [1600, 3200, 6400, 10000]
