@@ -23,6 +23,7 @@ from container.settings import PACE_FILE, pg_hba, pg_ident, postgresql_conf
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 ORPHAN_PATIENCE_S = 5.0
+WALSENDER_PATIENCE_S = 15.0
 LOG_READ_BYTES = 256 * 1024
 # in the data directory, so that each copy of it says whose it is
 OWNER_FILE = "unison_node.json"
@@ -158,14 +159,26 @@ class Postgresql:
         self._write(PACE_FILE, f"wal_retrieve_retry_interval = {interval_ms}\n")
         self.reload()
 
-    def stop(self, timeout_s: float = 60.0) -> None:
-        """Stop the server: fast and clean, and if that takes too long, at once (its next start recovers)."""
+    def stop(self, timeout_s: float = 40.0) -> None:
+        """Stop the server: fast and clean, and if that takes too long, at once (its next start recovers).
+
+        A fast stop waits for walsenders until their peers have confirmed everything, and a peer that is frozen, or knows more of this node than
+        the node itself (services/stale.py), never does: after a while they are ended.
+        """
         pid = self.running_pid()
         if pid is None:
             return
-        for signal_number, patience_s in ((signal.SIGINT, timeout_s), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
+        os.kill(pid, signal.SIGINT)
+        if self.wait_end(pid, WALSENDER_PATIENCE_S):
+            return
+        for sender in self._processes("walsender"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(sender, signal.SIGTERM)
+        if self.wait_end(pid, timeout_s):
+            return
+        for signal_number in (signal.SIGQUIT, signal.SIGKILL):
             os.kill(pid, signal_number)
-            if self.wait_end(pid, patience_s):
+            if self.wait_end(pid, 10.0):
                 return
         raise PostgresqlError(f"PostgreSQL (process {pid}) does not end")
 
@@ -203,14 +216,15 @@ class Postgresql:
         for path in (self.configuration.data / "postmaster.pid", self.configuration.socket_directory / f".s.PGSQL.{self.configuration.postgresql_port}.lock"):
             path.unlink(missing_ok=True)
 
-    def _processes(self) -> list[int]:
-        """List the processes of PostgreSQL that work in this data directory."""
+    def _processes(self, kind: str = "") -> list[int]:
+        """List the processes of PostgreSQL that work in this data directory; ``kind`` is a word of the title that ps shows of them."""
         found = []
         data = os.path.realpath(self.configuration.data)
         for process in Path("/proc").glob("[0-9]*"):
             # it may end while we look, or belong to somebody whose processes we may not see
             with contextlib.suppress(OSError):
-                if os.readlink(process / "cwd") == data and os.path.basename(os.readlink(process / "exe")) == "postgres":
+                if os.readlink(process / "cwd") == data and os.path.basename(os.readlink(process / "exe")) == "postgres" \
+                        and kind in (process / "cmdline").read_text(errors="replace"):
                     found.append(int(process.name))
         return found
 

@@ -22,7 +22,8 @@ CLUSTER, NODE = "org.pgunison.cluster", "org.pgunison.node"
 # as the image makes them (container/Dockerfile)
 USER_ID = 999
 HOME, SETTINGS, DATA = Path("/opt/pgunison"), Path("/etc/pgunison"), Path("/var/lib/pgunison")
-STOP_TIMEOUT_S = 90
+# longer than the agent's own patience with PostgreSQL
+STOP_TIMEOUT_S = 120
 # how often the engine starts a container again before we call it failed: it waits longer each time, some seconds in all
 FAILED_STARTS = 5
 # parallel queries of PostgreSQL keep their shared memory there; the engine's default is 64 MB

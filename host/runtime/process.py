@@ -20,7 +20,8 @@ from host.runtime import binaries
 from host.runtime.image import own_code
 
 PROJECT = Path(__file__).resolve().parents[2]
-STOP_TIMEOUT_S = 90.0
+# longer than the agent's own patience with PostgreSQL
+STOP_TIMEOUT_S = 120.0
 LOG_LINES = 2000
 # the longest name of a Unix socket is 107 bytes, of which the server takes the last part
 SOCKET_PATH_LIMIT = 107 - len("/socket/.s.PGSQL.65535")
