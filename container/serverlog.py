@@ -10,6 +10,8 @@ FOR_CLIENTS = "the database system is "
 DEATH = re.compile(r"was terminated by signal|exited with exit code")
 IN_FILE = re.compile(r' in file "[^"]*" line \d+')
 PREFIXED = re.compile(r"^\S+ \S+ \S+ \[\d+\] |^\s|^$")
+# a file that may be missing (container/pace.py)
+NO_FAULT = "skipping missing configuration file"
 LENGTH = 300
 
 
@@ -26,7 +28,8 @@ def telling(lines: list[str]) -> str | None:
     fatal = [match["said"] for match in own if match["level"] == "FATAL" and not match["said"].startswith(FOR_CLIENTS)]
     if fatal and "contains errors" in fatal[-1]:
         # the server reads them before it does anything else
-        settings = [IN_FILE.sub("", match["said"]) for match in own if match["level"] in ("LOG", "HINT")]
+        settings = [IN_FILE.sub("", match["said"]) for match in own
+                    if match["level"] in ("LOG", "HINT") and not match["said"].startswith(NO_FAULT)]
         fatal = ["; ".join(settings)] if settings else fatal
     if fatal:
         return fatal[-1][:LENGTH]

@@ -121,7 +121,7 @@ def test_a_stopped_node_cannot_be_compared(cluster, rows):
     finally:
         cluster.up()
     assert done.returncode == 1
-    assert "node2 is stopped" in done.stderr and "hint: python3 orchestrator.py up" in done.stderr
+    assert "node2 is stopped" in done.stderr and "python3 orchestrator.py up starts what is down" in done.stderr
     assert run_verify(cluster).returncode == 0
 
 
