@@ -263,7 +263,7 @@ def test_up_mends_a_renewal_that_was_interrupted(cluster):
     cluster.site.runtime.certificates.renew_authority()
     cluster.site.runtime.certificates.renew_client()
     cluster.reopen()
-    assert {node.state for node in cluster.site.observe().nodes} == {"unavailable"}
+    assert {node.state for node in cluster.site.observe().nodes} == {"agent down"}
     bring_up(cluster.site, Progress())
     assert {node.state for node in cluster.site.observe().nodes} == {"ready"}
 
