@@ -278,6 +278,7 @@ def test_prepared_transactions_are_told_with_their_age(cluster, key):
     assert_same(cluster, "entry")
 
 
+@pytest.mark.process_runtime("the service runs in this process, which reaches a node by its socket")
 def test_a_new_link_that_waits_for_a_prepared_transaction_names_it(make_cluster, monkeypatch):
     """The slot waits for those of every database. The service runs in this process, whose patience is short."""
     made = make_cluster(nodes=2, tables=[OTHER, MARKS], postgresql={"max_prepared_transactions": 10}).up()
