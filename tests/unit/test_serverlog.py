@@ -26,7 +26,8 @@ PANIC = AT + "writer1@lb-test psql PANIC:  could not write to file \"pg_wal/xlog
       AT + "FATAL:  configuration file \"/data/postgresql.conf\" contains errors"],
      "unrecognized configuration parameter \"nonsense\"; "
      "invalid value for parameter \"work_mem\": \"1 parsec\"; Valid units for this parameter are \"B\" and \"kB\"."),
-    ([AT + "LOG:  skipping missing configuration file \"/data/unison_pace.conf\"", AT + "LOG:  syntax error in file \"/tmp/x\" line 890, near token \"'\"", AT + "FATAL:  configuration file \"/tmp/x\" contains errors"],
+    ([AT + "LOG:  skipping missing configuration file \"/data/unison_pace.conf\"",
+      AT + "LOG:  syntax error in file \"/tmp/x\" line 890, near token \"'\"", AT + "FATAL:  configuration file \"/tmp/x\" contains errors"],
      "syntax error, near token \"'\""),
     (["postgres: error while loading shared libraries: libssl.so.3: cannot open shared object file", "\tmore"],
      "postgres: error while loading shared libraries: libssl.so.3: cannot open shared object file")])
