@@ -106,7 +106,7 @@ ALTER TABLE unison.overdue DROP CONSTRAINT IF EXISTS overdue_share_check,
 CREATE SEQUENCE IF NOT EXISTS unison.floor MINVALUE 0 START 0;
 
 -- What the node tells its peers from time to time: up to which beat of each life it has applied, "settled" without any older transaction that still
--- runs. A message like the images: only the INSERT counts.
+-- runs. Beside the lives "settled" has "overdue" and "runs", see send_beat.sql. A message like the images: only the INSERT counts.
 CREATE TABLE IF NOT EXISTS unison.beat (name text NOT NULL, life uuid NOT NULL, number bigint NOT NULL, settled jsonb NOT NULL);
 
 -- The last beat of each member, the node itself too.

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -15,6 +17,8 @@ from tests.convergence.comparison import MARKS, assert_same, names, settle, wait
 from tests.integration.orchestrator import command_line, run
 
 TABLE1 = {"name": "table1", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "col1", "type": "text"}]}
+
+HEARD = "SELECT number FROM unison.member WHERE name = 'node2'"
 
 
 @pytest.fixture
@@ -62,11 +66,31 @@ def states(cluster) -> dict[str, str]:
     return {node["name"]: node["state"] for node in json.loads(done.stdout)["nodes"]}
 
 
+def superuser(cluster, node: str, statement: str) -> None:
+    with contextlib.closing(cluster.superuser(node)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+
+
+def await_settled(cluster) -> None:
+    """Wait until node1 has told node2 that it has settled a beat of the run of node2 that began behind the copy."""
+    before = cluster.query("node1", HEARD)
+    wait_until(lambda: None if cluster.query("node1", HEARD) != before else "no beat", "node1 hears a beat of the new run", 30)
+    life = cluster.query("node2", "SELECT life::text FROM unison.node")[0][0]
+    told = "SELECT (settled ->> %s)::bigint FROM unison.member WHERE name = 'node1'"
+    newest = cluster.query("node2", "SELECT max(last) FROM unison.run")[0][0] or 0
+    wait_until(lambda: None if (cluster.query("node1", told, [life])[0][0] or 0) > newest else "not settled", "node1 has settled it", 40)
+
+
+def told_old(cluster, node: str) -> bool:
+    return "an old copy of its data was put back" in (ready(cluster, node)[1] or "")
+
+
 def noticed(cluster, node: str) -> str | None:
     status, reason = ready(cluster, node)
     # never ready in between
     assert status == 503, f"{node} was ready with an old copy of its data"
-    return None if "old copy of its data was put back" in (reason or "") else f"not ready: {reason}"
+    return None if "an old copy of its data was put back" in (reason or "") else f"not ready: {reason}"
 
 
 def refused(cluster, node: str) -> str | None:
@@ -114,20 +138,42 @@ def test_a_copy_is_noticed_when_its_wal_has_come_further_than_the_peers_knew(clu
     take_copy(cluster, "node2")
     write(cluster, "node2", "not in the copy", 10)
     settle(cluster)
-    heard = "SELECT number FROM unison.member WHERE name = 'node2'"
-    before = cluster.query("node1", heard)
-    wait_until(lambda: None if cluster.query("node1", heard) != before else "no beat", "node1 hears a beat of the new run", 30)
-    life = cluster.query("node2", "SELECT life::text FROM unison.node")[0][0]
-    told = "SELECT (settled ->> %s)::bigint FROM unison.member WHERE name = 'node1'"
-    newest = cluster.query("node2", "SELECT max(last) FROM unison.run")[0][0] or 0
-    wait_until(lambda: None if (cluster.query("node1", told, [life])[0][0] or 0) > newest else "not settled", "node1 has settled it", 40)
+    await_settled(cluster)
     for peer in ("node1", "node3"):
         cluster.stop(peer)
     put_back(cluster, "node2")
     write(cluster, "node2", "x" * 1000, 5000)
     for peer in ("node1", "node3"):
         cluster.start(peer)
-    wait_until(lambda: None if "old copy" in (ready(cluster, "node2")[1] or "") else "not noticed", "node2 notices by a beat", 60)
+    wait_until(lambda: None if told_old(cluster, "node2") else "not noticed", "node2 notices by a beat", 60)
+    wait_until(lambda: refused(cluster, "node2"), "writers are refused", 60)
+
+
+@pytest.mark.process_runtime("the copy is taken by hand")
+def test_a_copy_that_is_heard_before_it_hears_is_noticed(cluster):
+    """The copy's beats arrive before a peer has made one of its own: what the peer had heard of the node before must not be lost by them."""
+    take_copy(cluster, "node2")
+    write(cluster, "node2", "not in the copy", 10)
+    settle(cluster)
+    await_settled(cluster)
+    for peer in ("node1", "node3"):
+        # without an agent a node makes no beats, and its links go on
+        os.kill(cluster.agent_pid(peer), signal.SIGKILL)
+        superuser(cluster, peer, f"ALTER SUBSCRIPTION unison_node2_to_{peer} DISABLE")
+    put_back(cluster, "node2")
+    write(cluster, "node2", "x" * 1000, 5000)
+    heard = cluster.query("node1", HEARD)
+    for peer in ("node1", "node3"):
+        superuser(cluster, peer, f"ALTER SUBSCRIPTION unison_node2_to_{peer} ENABLE")
+    of_the_copy = cluster.query("node2", HEARD)
+    wait_until(lambda: None if cluster.query("node2", HEARD) > of_the_copy else "no beat", "node2 makes a beat", 30)
+    write(cluster, "node2", "behind the beat")
+    arrived = "SELECT 1 FROM table1 WHERE col1 = 'behind the beat'"
+    wait_until(lambda: None if cluster.query("node1", arrived) else "no row", "node1 hears of it", 30)
+    assert cluster.query("node1", HEARD) == heard
+    for peer in ("node1", "node3"):
+        cluster.start(peer)
+    wait_until(lambda: None if told_old(cluster, "node2") else "not noticed", "node2 notices by a beat", 60)
     wait_until(lambda: refused(cluster, "node2"), "writers are refused", 60)
 
 
@@ -151,9 +197,8 @@ def test_nodes_that_start_again_are_not_stale(cluster):
         cluster.await_node(node, 60)
     wait_until(lambda: next((f"{node}: {ready(cluster, node)}" for node in names(cluster) if ready(cluster, node)[0] != 200), None), "all are ready", 30)
     # some beats later, too
-    heard = "SELECT number FROM unison.member WHERE name = 'node2'"
-    before = cluster.query("node1", heard)
-    wait_until(lambda: None if cluster.query("node1", heard) != before else "no beat", "node1 hears of the new run", 30)
+    before = cluster.query("node1", HEARD)
+    wait_until(lambda: None if cluster.query("node1", HEARD) != before else "no beat", "node1 hears of the new run", 30)
     assert states(cluster) == dict.fromkeys(names(cluster), "ready")
     assert_same(cluster, "table1")
 
