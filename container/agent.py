@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from services.server import Server, configure
 
 # so long after its start a node waits for peers who know whether its data is the newest there is of it
 PEERS_S = 15.0
+LOCK_PATIENCE_S = 0.5
 LOG_LIMIT_BYTES = 4 * 1024 * 1024
 
 logger = logging.getLogger("container.agent")
@@ -44,9 +46,7 @@ def main() -> int:
     log_to(configuration.directory / "agent.log", configuration.console)
     # A bare descriptor, because a file object would be closed when this function returns, and the lock must be held until the process is gone.
     lock = os.open(configuration.directory / "agent.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not take(lock):
         return failed("another agent keeps this node")
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
@@ -73,17 +73,35 @@ def main() -> int:
                      root_certificate=str(certificates.authorities) if certificates else None,
                      log_directory=configuration.log_directory))
     keeper = Keeper(configuration, certificates)
-    keeper.start()
-    logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
     readiness = Readiness(lambda: keeper.ailment() or keeper.unkept(), lambda: not_ready(configuration, keeper))
     web = application(token, lambda: health(configuration, keeper), readiness.reason, keeper.refused)
-    # uvicorn ends on these signals and then raises them again: PostgreSQL has to be stopped first
+    server = uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off",
+                                           timeout_graceful_shutdown=2, **secured))
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    # Before there is a PostgreSQL, which has to be stopped. uvicorn has handlers of its own while it serves, and raises the signal again afterwards.
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: None)
-    uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off",
-                                  timeout_graceful_shutdown=2, **secured)).run(sockets=[listener])
+        signal.signal(signal_number, end)
+    keeper.start()
+    logger.info("agent of %s listens at %s:%d", configuration.node, configuration.address, configuration.agent_port)
+    server.run(sockets=[listener])
     keeper.stop()
     return 0
+
+
+def take(lock: int) -> bool:
+    """Take the lock on the open file; False when somebody keeps it. Who only asks whether it is taken has it for a moment (host/runtime/process.py)."""
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
 
 
 def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, Any]:

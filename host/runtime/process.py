@@ -1,6 +1,7 @@
 """The process runtime: nodes as plain processes of this machine, each on a loopback address of its own."""
 
 import collections
+import contextlib
 import fcntl
 import os
 import shutil
@@ -78,8 +79,7 @@ class ProcessRuntime:
         if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT:
             raise OrchestratorError("the directory of the cluster's files has too long a name", f"{folder}: a Unix socket must fit in 107 bytes",
                                     "set PGUNISON_STATE to a shorter one")
-        if node.name in self._started and self._started[node.name].poll() is None:
-            # it has not taken its lock yet
+        if self._starting(node):
             return
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._write_configuration(node, folder)
@@ -108,8 +108,7 @@ class ProcessRuntime:
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the agent's last words when it has ended."""
-        if node.name in self._started and self._started[node.name].poll() is None:
-            # perhaps it has not taken its lock yet
+        if self._starting(node):
             return
         errors = self._folder(node) / "agent.err"
         if self.state(node) != "running" and errors.exists() and errors.stat().st_size:
@@ -119,26 +118,43 @@ class ProcessRuntime:
     def stop(self, node: NodeSpec) -> None:
         """Stop the node's agent, which stops its PostgreSQL; also a PostgreSQL whose agent has died. The data stays."""
         folder = self._folder(node)
-        if self.state(node) == "running":
-            pid = int((folder / "agent.lock").read_text())
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_TIMEOUT_S
-            while _held(folder / "agent.lock"):
-                if time.monotonic() > deadline:
-                    raise OrchestratorError(f"the agent of {node.name} does not end", f"process {pid}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
-                                            f"see {folder / 'agent.log'}, then kill -9 {pid}")
-                time.sleep(0.02)
-        self._reap(node)
+        self._end_agent(node)
         # an agent that was killed leaves its PostgreSQL behind
         if (folder / "data" / "postmaster.pid").exists():
             done = subprocess.run([sys.executable, "-m", "container.agent", folder / "agent.json", "stop"], cwd=PROJECT, capture_output=True, text=True)
             if done.returncode:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not end", done.stderr.strip()[-300:], f"see {folder}")
 
-    def _reap(self, node: NodeSpec) -> None:
-        """Wait for an agent that we started and that has let go of its lock."""
-        if node.name in self._started:
-            self._started.pop(node.name).wait(STOP_TIMEOUT_S)
+    def _end_agent(self, node: NodeSpec) -> None:
+        """End the agent that holds the lock, and one that we started and that has not taken it yet."""
+        told: set[int] = set()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while self._starting(node) or self.state(node) == "running":
+            for pid in self._agents(node) - told:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                told.add(pid)
+            if time.monotonic() > deadline:
+                processes = " ".join(map(str, sorted(told)))
+                raise OrchestratorError(f"the agent of {node.name} does not end", f"process {processes}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
+                                        f"see {self._folder(node) / 'agent.log'}, then kill -9 {processes}")
+            time.sleep(0.02)
+        self._started.pop(node.name, None)
+
+    def _agents(self, node: NodeSpec) -> set[int]:
+        """List the processes that are the node's agent, or are about to be."""
+        found = {self._started[node.name].pid} if self._starting(node) else set()
+        folder = self._folder(node)
+        with contextlib.suppress(OSError, ValueError):
+            # who has just taken the lock has not written its number yet, and that of a former one may be anybody's
+            pid = int((folder / "agent.lock").read_text())
+            if os.fsencode(folder / "agent.json") in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.add(pid)
+        return found
+
+    def _starting(self, node: NodeSpec) -> bool:
+        """Tell whether the process that we started as the node's agent lives; it may not have taken its lock yet."""
+        return node.name in self._started and self._started[node.name].poll() is None
 
     def purge(self, node: NodeSpec) -> None:
         """Remove a stopped node with its data."""

@@ -183,6 +183,36 @@ def test_a_signal_to_the_agent_stops_postgresql_cleanly(cluster, number):
     assert cluster.site.observe().nodes[0].state == "ready"
 
 
+MOMENTS = {
+    "at once": lambda cluster: True,
+    "when it has its lock": lambda cluster: cluster.site.runtime.state(cluster.site.spec("node1")) == "running",
+    "when it has begun to start PostgreSQL": lambda cluster: (folder(cluster) / "data" / "postmaster.pid").exists(),
+    "when it answers": lambda cluster: answers(cluster),
+}
+
+
+def answers(cluster) -> bool:
+    try:
+        return get(cluster, "health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_agent_that_was_just_started_can_be_stopped(cluster, moment):
+    cluster.stop("node1")
+    cluster.start("node1")
+    wait_until(lambda: None if MOMENTS[moment](cluster) else "not yet", moment, DEADLINE_S, pause_s=0.001)
+    began = time.monotonic()
+    cluster.stop("node1")
+    # it waits for nobody who was never told: that would take two minutes
+    assert time.monotonic() - began < 60
+    assert cluster.site.runtime.state(cluster.site.spec("node1")) == "stopped"
+    assert not cluster.site.runtime.has_server(cluster.site.spec("node1"))
+    cluster.up()
+    assert control_data(cluster) == "in production"
+
+
 def test_down_after_a_killed_agent_stops_the_postgresql_that_is_left(cluster):
     server, agent = postmaster(cluster), agent_process(cluster)
     os.kill(agent, signal.SIGKILL)
