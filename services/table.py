@@ -38,7 +38,7 @@ class Table(microesb.ClassHandler):
                 # nothing of ours may stay locked meanwhile
                 connection.commit()
                 node.restore_guard(result)
-            changed = changes(cursor, self.schema, self.name)
+            changed = changes(cursor, self.schema, self.name) if before else []
             # what is made belongs to the owner: the apply workers then run with its rights and no more
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner)))
             self._create(cursor, result)
@@ -222,7 +222,8 @@ class Table(microesb.ClassHandler):
         # another version may have other companions, too
         renewed = "merge %" if recorded is None or recorded["digest"] != code_digest() else "merge (trigger|function)"
         cursor.execute(statements.text("record"), {"schema": self.schema, "table": self.name, "renewed": renewed})
-        changed = changes(cursor, self.schema, self.name)
+        # of a table that is new all was recorded just now
+        changed = changes(cursor, self.schema, self.name) if recorded else []
         if changed:
             raise ServiceError(f"{self.schema}.{self.name} was changed", in_words(changed),
                                "undo it as a superuser, then run: python3 orchestrator.py up")
