@@ -49,6 +49,11 @@ class Pgunison(Cluster):
         self._site.agents.close()
         self.config_path.unlink()
 
+    def halt(self, node: str) -> Path:
+        """Stop the node cleanly, and return where its data is."""
+        self._site.runtime.stop(self._site.spec(node))
+        return self._site.directory / "nodes" / node / "data"
+
     def dsn(self, node: str) -> str:
         return self._site.dsn(self.configuration.role("writer").name, node)
 

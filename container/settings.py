@@ -1,6 +1,8 @@
 """postgresql.conf, pg_hba.conf and pg_ident.conf of a node, each setting with its reason."""
 
 import getpass
+import ipaddress
+import itertools
 import os
 
 from container.configuration import AgentConfiguration
@@ -72,14 +74,23 @@ def pg_hba(configuration: AgentConfiguration) -> str:
     kind = "hostssl" if configuration.tls else "host"
     # The word "replication" stands in no line, but that keeps out physical standbys only: a walsender of one database (replication=database) is admitted by
     # the lines of that database, and may take a base backup, too. PostgreSQL has no attribute for the one without the other. So the replicator is admitted
-    # from where nodes are. Through the gateway comes the host, and whoever it forwards. Processes of one machine all come from its loopback: there, its
-    # password is worth the whole server.
-    if configuration.gateway:
-        lines.append(f"{kind} all +unison_replicators {configuration.gateway}/32 reject")
-    lines += [f"{kind} {hba_quoted(configuration.database)} +unison_replicators {network} scram-sha-256" for network in configuration.networks]
+    # from the nodes' own addresses. Processes of one machine all come from its loopback: there, its password is worth the whole server.
+    lines += [f"{kind} {hba_quoted(configuration.database)} +unison_replicators {place} scram-sha-256" for place in replicators_places(configuration)]
     lines += ["host all +unison_replicators all reject", "host all unison_agent all reject"]
     lines += [f"{kind} {hba_quoted(configuration.database)} all {network} scram-sha-256" for network in configuration.networks]
     return "\n".join(lines) + "\n"
+
+
+def replicators_places(configuration: AgentConfiguration) -> list[str]:
+    """List the addresses of all nodes that there may be, as host/config.py gives them; the networks where nodes have no address to themselves.
+
+    Through the gateway comes the host, and whoever it forwards: that is no node's.
+    """
+    if not configuration.gateway:
+        return list(configuration.networks)
+    hosts = (address for network in configuration.networks for address in ipaddress.ip_network(network).hosts())
+    free = (f"{address}/32" for address in hosts if str(address) != configuration.gateway)
+    return list(itertools.islice(free, capacity(configuration.max_nodes)))
 
 
 def pg_ident(configuration: AgentConfiguration) -> str:

@@ -62,13 +62,16 @@ def _pin(database: str, role: str, settings: dict[str, str]) -> None:
 
 
 def overridden(database: str) -> list[str]:
-    """Name the settings of the agent, and of sysconfig.json, that ALTER SYSTEM has put something else in place of; looked up now and then."""
+    """Name the settings that somebody has put in place of the agent's, and those with which writers pass the merge by; looked up now and then."""
     global _looked
     if _looked is None or time.monotonic() > _looked[0] + LOOK_EVERY_S:
         with administer(database) as connection, connection.cursor() as cursor:
             cursor.execute(statements.text("overridden"))
             _looked = (time.monotonic(), [f"ALTER SYSTEM has set {name} to {other!r} in place of {ours!r}: ALTER SYSTEM RESET {name}"
                                           for name, ours, other in cursor])
+            cursor.execute(statements.text("bypassed"), {})
+            _looked[1].extend(f"{name} is {value!r} for sessions that write here, and what they do may reach no peer: {undo}; then compare: verify"
+                              for name, value, undo in cursor)
     return _looked[1]
 
 

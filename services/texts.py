@@ -21,7 +21,7 @@ OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).
 TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
-QUERY = ("altered", "begin_run", "collect", "doubt", "foreign_keys", "headroom", "leftovers", "overdue", "overridden",
+QUERY = ("altered", "begin_run", "bypassed", "collect", "doubt", "foreign_keys", "headroom", "leftovers", "overdue", "overridden",
          "pinned", "positions", "published", "record", "rehearsed", "restate", "round", "running", "seed_done",
          "seed_piece", "send_beat", "senders", "shares", "sizes", "subscriptions", "sweep", "trim_conflicts", "trouble",
          "type_parts", "unfit_columns", "unfit_triggers", "unknown_beats", "unowned_sequences", "upkeep")

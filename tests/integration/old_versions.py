@@ -17,7 +17,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 # what a node's database is made of: these texts, and the Python that renders them
 MAKES = ("services/sql/", "services/node.py", "services/table.py", "services/trigger.py", "services/shape.py", "services/publication.py", "services/role.py",
-         "services/statements.py", "services/column.py", "services/sequence.py", "services/installation.py", "services/texts.py")
+         "services/statements.py", "services/column.py", "services/sequence.py", "services/installation.py", "services/texts.py",
+         "services/agent_role.py")
 PACKAGES = ("services", "esb_config")
 # Commits of which no node could ever be made: their services call a method, require_current, that a later commit of the same series brought.
 UNABLE = {"3f69489bca32e8956ed8e8cb0990f3069acc525f", "8f530a1420460b9c2d2f4600423d5146ac5b069f",

@@ -209,6 +209,31 @@ def test_what_alter_system_sets_in_place_of_the_agents_is_said(cluster):
             cursor.execute("ALTER SYSTEM RESET wal_level")
 
 
+PASSING = [("ALTER DATABASE {database}", "session_replication_role", "replica"), ("ALTER ROLE writer1", "session_replication_role", "replica"),
+           ("ALTER ROLE writer1 IN DATABASE {database}", "session_replication_role", "local"), ("ALTER ROLE ALL", "event_triggers", "off"),
+           ("ALTER SYSTEM", "session_replication_role", "replica")]
+
+
+def test_settings_that_pass_the_merge_by_are_named(cluster):
+    database = f'"{cluster.site.configuration.database}"'
+    undo = [f"{where.format(database=database)} RESET {name}" for where, name, _ in PASSING]
+    with administrator(cluster, "node1") as cursor:
+        for where, name, value in PASSING:
+            cursor.execute(f"{where.format(database=database)} SET {name} = {value}")
+    try:
+        wait_until(lambda: next((command for command in undo if not any(command in said for said in warnings(cluster, "node1"))), None),
+                   "the agent names each with its way back", 40.0)
+    finally:
+        with administrator(cluster, "node1") as cursor:
+            for command in undo:
+                cursor.execute(command)
+    wait_until(lambda: next(iter(warnings(cluster, "node1")), None), "nothing is said any more", 40.0)
+
+
+def warnings(cluster, node: str) -> list[str]:
+    return cluster.site.agents.health(cluster.site.spec(node))["warnings"]
+
+
 def test_links_stream_still(cluster):
     found = cluster.site.observe()
     assert {(link.source, link.target): link.state for link in found.links} == dict.fromkeys(all_links(cluster), "streaming")

@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from container.configuration import AgentConfiguration, User
 from container.settings import capacity, hba_quoted, pg_hba, pg_ident, postgresql_conf, quoted
+from host.config import NodeSpec
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database="lb-test", address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,
@@ -87,10 +89,16 @@ def test_everybody_needs_a_password():
         ["host", '"lb-test"', "all", "127.0.0.0/8", "scram-sha-256"], ["host", '"lb-test"', "all", "172.28.64.0/24", "scram-sha-256"]]
 
 
-def test_nobody_behind_the_gateway_replicates():
-    lines = [line.split() for line in pg_hba(replace(CONFIGURATION, gateway="172.28.64.1", tls=Path("/tls"))).splitlines()]
-    rejected = lines.index(["hostssl", "all", "+unison_replicators", "172.28.64.1/32", "reject"])
-    assert rejected < min(number for number, line in enumerate(lines) if line[2] == "+unison_replicators" and line[-1] == "scram-sha-256")
+@pytest.mark.parametrize("gateway", ["172.28.64.1", "172.28.64.5", "172.28.64.254"])
+def test_only_nodes_replicate_where_they_have_addresses_of_their_own(gateway):
+    configuration = replace(CONFIGURATION, gateway=gateway, networks=("172.28.64.0/24",), tls=Path("/tls"))
+    lines = [line.split() for line in pg_hba(configuration).splitlines()]
+    admitted = [line[3] for line in lines if line[2] == "+unison_replicators" and line[-1] == "scram-sha-256"]
+    nodes = [NodeSpec.within(IPv4Network("172.28.64.0/24"), IPv4Address(gateway), f"node{index}", index) for index in range(1, capacity(3) + 1)]
+    assert admitted == [f"{node.address}/32" for node in nodes]
+    rejected = lines.index(["host", "all", "+unison_replicators", "all", "reject"])
+    assert all(number <= rejected for number, line in enumerate(lines) if line[2] == "+unison_replicators")
+    assert rejected < next(number for number, line in enumerate(lines) if line[2:] == ["all", "172.28.64.0/24", "scram-sha-256"])
 
 
 @pytest.mark.parametrize("database", ["all", "replication", "sameuser", 'a"b', "a b", "#"])
