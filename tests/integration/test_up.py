@@ -284,6 +284,21 @@ def test_up_after_an_agent_ended(pair, number):
     write(pair)
 
 
+@pytest.mark.parametrize("where", ["node1", "node2"])
+def test_up_merges_a_table_whose_merge_was_off(pair, where):
+    """As restore tools and fixtures do it: what was written meanwhile reaches the peer, or is taken back by it, but the rows are the same."""
+    pair.query("node1", "INSERT INTO table1 (col1) SELECT 'before' FROM generate_series(1, 20)", role="writer")
+    settle(pair)
+    administer(pair, where, "ALTER TABLE table1 DISABLE TRIGGER ALL", "UPDATE table1 SET col1 = 'behind the back' WHERE id % 4 = 0",
+               "DELETE FROM table1 WHERE id % 4 = 1", "ALTER TABLE table1 ENABLE TRIGGER ALL")
+    found = subprocess.run(command_line(pair, "status"), capture_output=True, text=True)
+    assert found.returncode == 1 and "table1" in found.stdout + found.stderr
+    run(pair, "up")
+    assert_same(pair, "table1")
+    run(pair, "verify")
+    assert_up(pair)
+
+
 @pytest.mark.parametrize("lost", ["subscription", "slot"])
 def test_up_mends_a_lost(pair, lost):
     name = link("node1", "node2")
