@@ -91,7 +91,8 @@ class Database:
                      document("table.setup", Cluster={"id": CLUSTER, "Node": where | {"Table": {"name": TABLE, "Column": COLUMNS}}}),
                      document("publication.setup", Cluster={"id": CLUSTER, "Node": where | {"Publication": {}}})):
             execute(call)
-        self._writer, self._applier = self._connect(), self._connect()
+        # a slot does not outlive an error of its connection, a writer may
+        self._writer, self._applier, self._sender = self._connect(), self._connect(), self._connect()
         self._tables = self._find_tables()
         self.columns = {kind: self._published(*table) for table, kind in self._tables.items()}
         self._make_delivery()
@@ -111,8 +112,8 @@ class Database:
 
     def close(self) -> None:
         """Close the connections."""
-        self._writer.close()
-        self._applier.close()
+        for connection in (self._writer, self._applier, self._sender):
+            connection.close()
 
     def set_clock(self) -> None:
         """Let the functions of the merge read the clock that :meth:`write` sets."""
@@ -138,7 +139,7 @@ class Database:
 
     def sender(self) -> Sender:
         """Open the stream of what is written here from now on."""
-        return Sender(self._writer, self._tables)
+        return Sender(self._sender, self._tables)
 
     def write(self, statements: Iterable[str]) -> None:
         """Execute statements as an ordinary writer, many in one transaction."""

@@ -53,4 +53,19 @@ def lost(messages: list[Message]) -> tuple[frozenset[tuple[str, int]], frozenset
     deleted = {m.operation: m.version for m in messages if m.kind == "tombstone"}
     doubtful |= {m.version for m in unseen if m.kind != "tombstone" and m.version < deleted.get(m.operation, m.version)}
     doubtful |= {m.version for m in unseen if m.kind == "tombstone" and m.version < last_deletion}
+    doubtful |= unwritten(messages)
     return frozenset(m.version for m in unseen) - doubtful, doubtful
+
+
+def unwritten(messages: list[Message]) -> frozenset[tuple[str, int]]:
+    """Return the deletions of one key that a statement says to have replaced while it deleted a later row of that key, too.
+
+    That row's tombstone is written when the statement ends: before, the newest tombstone is one that had lost to that row. The peers strike it out as
+    replaced, the writer's node does not.
+    """
+    makers = {(m.version, m.operation) for m in messages if m.kind != "tombstone"}
+    ended = {(m.operation, m.replaced) for m in messages if m.kind == "tombstone" and any(
+        version == m.replaced and operation != m.operation for version, operation in makers)}
+    named = {m.replaced for m in messages if m.replaced is not None and any(
+        operation == m.operation and version > m.replaced for operation, version in ended)}
+    return frozenset(m.version for m in messages if m.kind == "tombstone" and m.version in named)

@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg2
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.convergence.messages import Message
 from tests.convergence.oracle import lost
 from tests.convergence.orders import Report, conclude, deliver, interleavings, is_real, try_all
-from tests.convergence.programs import CLOCKS, Program, programs, twice
+from tests.convergence.programs import CLOCKS, HOUR, INITIAL, Operation, Program, programs, twice
 from tests.convergence.scenario import run
 
 ONE_KEY, TWO_KEYS = ("absent", "present", "deleted"), ("absent", "present", "both present")
@@ -78,6 +79,25 @@ def test_every_order_ends_alike_where_a_statement_changes_a_row_twice(laboratory
     print(report)
     assert not report.faults, report
     assert report.orders >= report.programs > 0
+
+
+@pytest.mark.parametrize(("initial", "statement"), [("present", "renew"), ("both present", "replace"), ("both present", "relay")])
+def test_a_deletion_that_lost_to_a_row_which_is_replaced_is_in_some_histories(laboratory, initial, statement):
+    """B's deletion loses to A's row; then B deletes that row and puts another one there, in one statement: the only tombstone yet is the one that lost."""
+    deletion, change = Operation(1, "delete", 0), Operation(0, "update", 0, clock=HOUR)
+    program = Program((deletion, change, Operation(1, statement, 0, frozenset({0}), clock=1)), INITIAL[initial])
+    report = try_all(laboratory.origins, laboratory.receivers, [program])
+    assert not report.faults, report
+    assert report.orders > 1
+
+
+def test_a_child_that_outlived_its_parent_is_not_changed_twice(laboratory):
+    """A deletes the parent, of which B's child, changed later, knows nothing: B's PostgreSQL refuses the second change, and nothing of the first is sent."""
+    change, deletion = Operation(1, "update", 1, clock=HOUR), Operation(0, "delete", 0)
+    program = Program((change, deletion, Operation(1, "again", 1, frozenset({0}), clock=HOUR)), INITIAL["family"])
+    messages, _ = run(laboratory.origins, [program])
+    assert {each.operation for each in messages} == set(range(len(program.all) - 1))
+    assert not try_all(laboratory.origins, laboratory.receivers, [program]).faults
 
 
 def test_what_came_already_writes_nothing(laboratory):
@@ -214,6 +234,16 @@ def test_a_deletion_is_lost_to_a_row_and_not_to_a_deletion():
     first = message(2, 1, "tombstone", (1, 1))
     assert seconds_lost(message(1, 1, "row"), first, message(3, 2, replaced=(1, 1))) == ["2"]
     assert seconds_lost(message(1, 1, "row"), first, message(3, 2, "tombstone", (1, 1))) == []
+
+
+def test_a_deletion_is_not_surely_replaced_by_who_deletes_what_it_lost_to():
+    before, deletion, change = message(1, 1, "row"), message(2, 1, "tombstone", (1, 1)), message(3, 2, replaced=(1, 1))
+    statement = [replace(each, operation=4) for each in (message(4, 1, replaced=(2, 1)), message(5, 1, "tombstone", (3, 2)),
+                                                         message(4, 1, replaced=(5, 1)), message(6, 1, replaced=(4, 1)))]
+    assert lost([before, deletion, change, *statement]) == (frozenset(), frozenset({deletion.version}))
+    # who deletes what the same statement made has seen the deletion
+    made = [replace(each, operation=4) for each in (message(4, 1, replaced=(2, 1)), message(5, 1, "tombstone", (4, 1)))]
+    assert lost([before, deletion, change, *made]) == (frozenset({change.version}), frozenset())
 
 
 def test_no_link_repeats_a_message_or_splits_a_transaction():

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from tests.convergence.messages import Message
 from tests.convergence.orders import Report, compare, conclude, deliver, finish, transactions
-from tests.convergence.programs import HOUR, INITIAL, ORIGINS, VERBS, Operation, Program
+from tests.convergence.programs import HOUR, INITIAL, ORIGINS, STATEMENTS, Operation, Program
 from tests.convergence.scenario import Scenario, run
 
 OPERATIONS = st.builds(
-    Operation, origin=st.integers(0, ORIGINS - 1), verb=st.sampled_from(sorted(VERBS)), key=st.integers(0, 1),
+    Operation, origin=st.integers(0, ORIGINS - 1), verb=st.sampled_from(sorted(STATEMENTS)), key=st.integers(0, 1),
     sees=st.frozensets(st.integers(0, ORIGINS - 1)), clock=st.integers(0, 2) | st.integers(-HOUR, HOUR))
 PROGRAMS = st.builds(Program, operations=st.lists(OPERATIONS, min_size=1, max_size=20).map(tuple),
                      initial=st.sampled_from(list(INITIAL.values())), own_keys=st.booleans())
 RANDOM = st.integers(0, 2**32).map(random.Random)
-SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+# a failure prints what repeats it: an example may be rare
+SETTINGS = settings(max_examples=40, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @pytest.fixture(scope="module")
