@@ -20,9 +20,8 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name in ("host", "container", "services", "esb_config"):
         raise
-    print(f"error: this Python lacks the package {missing.name}\ndetail: {sys.executable} runs orchestrator.py\n"
-          "hint: make install, then .venv/bin/python3 orchestrator.py", file=sys.stderr)
-    sys.exit(1)
+    from host.interpreter import hand_over
+    hand_over(missing.name)
 
 if signal.getsignal(signal.SIGINT) is interrupted:
     signal.signal(signal.SIGINT, signal.default_int_handler)

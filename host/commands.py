@@ -17,6 +17,7 @@ from host.config import Configuration, Table
 from host.conflicts import collect_conflicts, to_json
 from host.errors import NotConverged, OrchestratorError, UsageError
 from host.execute import bring_up
+from host.identity import require_same
 from host.observe import IMPATIENCE_S
 from host.progress import Progress
 from host.renewal import renew as renew_certificates
@@ -64,10 +65,13 @@ def main_job(call: Call) -> None:
 def up(call: Call) -> None:
     """Start or finish the cluster."""
     progress, began = Progress(), time.monotonic()
+    choose(call.runtime, call.configuration.id).require_usable()
     with only_orchestrator(call.directory()):
         site = call.site(make=True)
+        require_same(call.configuration, site.directory, site.runtime.nodes())
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
         cluster = bring_up(site, progress)
+    warn_of_surplus_tables(call.configuration, cluster)
     healthy = report.table(site, cluster)
     progress.say(f"up after {time.monotonic() - began:.1f} s" + ("" if healthy else ", and not all is well"))
 
@@ -130,6 +134,9 @@ def verify(call: Call) -> None:
                     key=lambda link: (link.source, link.target))
     for link in broken:
         print(f"warning: {link.source} to {link.target} is {link.state}", file=sys.stderr)
+    warn_of_surplus_tables(call.configuration, cluster)
+    if not call.configuration.tables:
+        print("no table is configured: there is nothing to compare")
     on = f"{len(asked)} nodes" if not missing else ", ".join(asked)
     try:
         for verified in verify_site(site, broken, asked):
@@ -201,6 +208,14 @@ def who_answers(cluster: ClusterState, configured: Collection[str]) -> tuple[lis
     if not asked:
         raise OrchestratorError("no node can be asked", "; ".join(missing), "python3 orchestrator.py up")
     return asked, missing
+
+
+def warn_of_surplus_tables(configuration: Configuration, cluster: ClusterState) -> None:
+    """Name on stderr the tables that are replicated and that the configuration does not have (any more): nobody would compare them."""
+    configured = {(table.schema, table.name) for table in configuration.tables}
+    surplus = sorted({str(table) for node in cluster.nodes for table in node.tables if (table.schema, table.name) not in configured})
+    for name in surplus:
+        print(f"warning: {name} is replicated, and the configuration does not have it: it goes on being replicated, and is not compared", file=sys.stderr)
 
 
 def require_all(missing: list[str], done: str) -> None:

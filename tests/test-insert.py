@@ -6,6 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from host.interpreter import require_packages
+
+require_packages()
+
 from byhand.commandline import main
 from byhand.run import ROW, Row, Run, require, shown, side_by_side
 from byhand.spread import Spread

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from host.interpreter import require_packages
+
+require_packages()
+
 import psycopg2
 from byhand.commandline import main
 from byhand.run import ROW, Run, require, side_by_side

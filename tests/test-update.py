@@ -8,6 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from host.interpreter import require_packages
+
+require_packages()
+
 from byhand.commandline import main
 from byhand.fight import Fight
 from byhand.history import History, fault

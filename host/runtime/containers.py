@@ -45,6 +45,11 @@ class DockerRuntime:
         self.certificates = Certificates(configuration.id, directory / "secrets" / "tls")
         self.certificates.ensure()
 
+    @staticmethod
+    def require_usable() -> None:
+        """OrchestratorError when no engine answers: before anything is made."""
+        engine.connect().close()
+
     def address(self, node: NodeSpec) -> str:
         """Return where the node's agent and PostgreSQL listen."""
         return node.address

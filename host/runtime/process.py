@@ -45,6 +45,10 @@ class ProcessRuntime:
         # kept, because an agent may outlive us, and one that we see end must be waited for
         self._started: dict[str, subprocess.Popen] = {}
 
+    @staticmethod
+    def require_usable() -> None:
+        """There is nothing that this runtime needs beforehand."""
+
     def address(self, node: NodeSpec) -> str:
         """Return where the node's agent and PostgreSQL listen."""
         return node.loopback

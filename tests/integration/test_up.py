@@ -284,6 +284,33 @@ def test_up_after_an_agent_ended(pair, number):
     write(pair)
 
 
+@pytest.mark.parametrize(("key", "value"), [("database", "other"), ("ports", {"postgresql": 5433, "agent": 64000})])
+def test_another_database_or_port_is_refused_and_changes_nothing(pair, key, value):
+    before = pair.config_path.read_text()
+    written = json.loads(before)
+    written["system"]["config"][key] = value
+    pair.config_path.write_text(json.dumps(written))
+    try:
+        said = run(pair, "up", status=2)
+        assert "error: a cluster keeps its database and its ports" in said.stderr and not steps(said)
+    finally:
+        pair.config_path.write_text(before)
+    assert_up(pair)
+
+
+def test_a_table_that_is_not_configured_any_more_is_named(pair):
+    before = pair.config_path.read_text()
+    reconfigure(pair, tables=[])
+    try:
+        for words in (("up",), ("verify",)):
+            said = run(pair, *words)
+            assert [line for line in said.stderr.splitlines() if line.startswith("warning: public.table1 is replicated")], said.stderr
+        assert said.stdout == "no table is configured: there is nothing to compare\n"
+    finally:
+        pair.config_path.write_text(before)
+    assert "warning" not in run(pair, "verify").stderr
+
+
 @pytest.mark.parametrize("where", ["node1", "node2"])
 def test_up_merges_a_table_whose_merge_was_off(pair, where):
     """As restore tools and fixtures do it: what was written meanwhile reaches the peer, or is taken back by it, but the rows are the same."""

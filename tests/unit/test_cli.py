@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -129,6 +130,12 @@ def test_a_state_directory_that_cannot_be_one(orchestrator, tmp_path, command):
     assert "a fault of pgunison" not in done.stderr
 
 
+def test_what_cannot_come_up_for_want_of_an_engine_leaves_nothing_behind(orchestrator, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    assert_said(orchestrator("--config", PROJECT / "sysconfig.json", "--runtime", "docker", "up"), 1, "no Docker engine answers", "--runtime process")
+    assert not (tmp_path / "state").exists()
+
+
 # --- the door ---
 
 
@@ -141,16 +148,49 @@ def test_the_door_hands_the_status_out(door, arguments, status, error):
 # --- a Python without the packages ---
 
 
-def test_a_python_without_site_packages_is_told_what_to_do(door):
-    assert_said(door("up", python=(sys.executable, "-S")), 1, "this Python lacks the package", "make install")
+WITHOUT_PACKAGES = (sys.executable, "-S")
 
 
-def test_a_fresh_virtual_environment_is_told_what_to_do(door, tmp_path):
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout in which nobody has called make install."""
+    (tmp_path / "checkout" / "tests").mkdir(parents=True)
+    for name in ("orchestrator.py", "tests/test-insert.py"):
+        shutil.copy(PROJECT / name, tmp_path / "checkout" / name)
+    shutil.copytree(PROJECT / "host", tmp_path / "checkout" / "host")
+    return tmp_path / "checkout"
+
+
+def called(*command: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("script", ["orchestrator.py", "tests/test-insert.py"])
+def test_a_python_without_the_packages_is_told_what_to_do(checkout, script):
+    assert_said(called(*WITHOUT_PACKAGES, checkout / script, "--help"), 1, "this Python lacks the package", "make install")
+
+
+def test_a_fresh_virtual_environment_is_told_what_to_do(checkout, tmp_path):
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python3"
-    done = door(python=(python,))
+    done = called(python, checkout / "orchestrator.py")
     assert_said(done, 1, "this Python lacks the package", "make install")
     assert f"detail: {python}" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["orchestrator.py", "tests/test-insert.py"])
+def test_a_python_without_the_packages_goes_on_in_the_virtual_environment(checkout, script):
+    python = checkout / ".venv" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "goes on: $*"\nexit 3\n')
+    python.chmod(0o755)
+    done = called(*WITHOUT_PACKAGES, checkout / script, "status", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (3, f"goes on: {checkout / script} status --json\n", "")
+
+
+def test_a_virtual_environment_that_lacks_a_package_does_not_hand_over_to_itself(checkout):
+    venv.create(checkout / ".venv", with_pip=False)
+    assert_said(called(checkout / ".venv" / "bin" / "python3", checkout / "orchestrator.py"), 1, "this Python lacks the package", "make install")
 
 
 # --- what a command raises ---
