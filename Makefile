@@ -1,9 +1,9 @@
-# make run: the main job on this machine.  make test: every test.
+# make run: the main job on this machine.  make check: lint and unit tests.  make test: every test.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install docs bench clean
+.PHONY: run check test install docs bench bench-check clean
 
 # Where a Docker engine answers the nodes are containers, and need their image.
 run: install
@@ -12,6 +12,11 @@ run: install
 	    echo "no image, so the nodes run as processes of this machine" >&2; runtime=process; \
 	fi; \
 	$(BIN)/python3 orchestrator.py --runtime $$runtime
+
+# a minute: what to call before each commit
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/python3 -m pytest tests/unit
 
 test: install
 	$(BIN)/python3 -m pytest tests/unit
@@ -32,6 +37,10 @@ bench: install
 	$(BIN)/python3 -m bench.startup
 	$(BIN)/python3 -m bench.idle
 	$(BIN)/python3 -m bench.cost
+
+# a tenth worse than the committed table, in instructions: says so on a busy machine, too
+bench-check: install
+	$(BIN)/python3 -m bench.instructions --check
 
 clean:
 	rm -rf $(VENV) build *.egg-info

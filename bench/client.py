@@ -13,7 +13,21 @@ SCRIPTS = {
     "INSERT": "INSERT INTO table1 (col1, col2) VALUES ('value one', 'value two');\n",
     "UPDATE": "\\set id random(:first, :last)\nUPDATE table1 SET col1 = 'changed' WHERE id = :id;\n",
     "DELETE": "\\set n :n + 1\n\\set id :first + :client_id + :n * :clients\nDELETE FROM table1 WHERE id = :id;\n",
+    # pgbench's own, for the branches of one node; 10 tellers and 10,000 accounts each (workloads.py)
+    "TPC-B": """\\set bid random(:first, :last)
+\\set tid 10 * :bid - random(0, 9)
+\\set aid 10000 * :bid - random(0, 9999)
+\\set delta random(-5000, 5000)
+BEGIN;
+UPDATE pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;
+SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
+UPDATE pgbench_tellers SET tbalance = tbalance + :delta WHERE tid = :tid;
+UPDATE pgbench_branches SET bbalance = bbalance + :delta WHERE bid = :bid;
+INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (:tid, :bid, :aid, :delta, CURRENT_TIMESTAMP);
+END;
+""",
 }
+SINGLE = ("INSERT", "UPDATE", "DELETE")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a statement costs in instructions: ``python3 -m bench.instructions [--statements 200]``. Needs valgrind.
+"""What a statement costs in instructions: ``python3 -m bench.instructions [--statements 200] [--check]``. Needs valgrind.
 
 Processor time on a shared machine says little of a change of a few percent. Instructions repeat to a thousandth, whatever
 else runs: PostgreSQL in single-user mode under callgrind, a cluster's data behind it. Each figure is the difference between
@@ -6,7 +6,7 @@ a run with many statements and one with few, so that start and end of the server
 
 "At the writer" is the statement itself. "On arrival" is what an apply worker's triggers do, in replica role; the statement
 around it stands for the worker's own work, in both columns. The rival is the same table without a merge. What is not counted:
-the kernel, the protocol, walsenders, waiting.
+the kernel, the protocol, walsenders, waiting. With ``--check`` the exit status is 1 where a ratio is a tenth worse than that in bench/README.md.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,6 +29,7 @@ from bench.mesh import TABLE1
 from bench.pgunison import Pgunison, use
 from host.runtime.binaries import server_user
 
+README = Path(__file__).parent / "README.md"
 FEW = 20
 # rows that are there before
 FILLED = 1000
@@ -113,10 +115,28 @@ class Counted:
         return int(re.search(r"Collected : (\d+)", done.stderr)[1])
 
 
-def main() -> None:
+def committed(text: str) -> dict[str, float]:
+    """Read the ratios of the table in bench/README.md, by the case's name."""
+    names = {case.name for case in cases("", "")}
+    rows = ([cell.strip() for cell in line.strip("| \n").split("|")] for line in text.splitlines() if line.startswith("| "))
+    return {row[0]: float(row[-1]) for row in rows if row[0] in names}
+
+
+def worse(found: dict[str, float], before: dict[str, float]) -> list[str]:
+    """Say of each case whose ratio is a tenth worse than before by how much; a case that was never measured is one of them."""
+    return [f"{name}: {ratio:.2f} times native, {before[name]:.2f} before" if name in before else f"{name}: bench/README.md has it not"
+            for name, ratio in found.items() if ratio > 1.1 * before.get(name, 0.0)]
+
+
+def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--statements", type=int, default=200)
+    arguments.add_argument("--check", action="store_true")
     options = arguments.parse_args()
+    if shutil.which("valgrind") is None:
+        print("error: valgrind is missing\nhint: apt-get install valgrind", file=sys.stderr)
+        return 1
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
         directory = Path(name)
         use(directory)
@@ -130,8 +150,13 @@ def main() -> None:
             print(f"{conditions(cluster.binaries)}\n\n| thousands of instructions | pgunison | native | ratio |\n|---|---:|---:|---:|", flush=True)
             for case in cases(*companions):
                 ours, native = (counted.figure(case, table, options.statements) for table in ("table1", NATIVE))
+                found[case.name] = ours / native
                 print(f"| {case.name} | {ratios.shown(ours)} | {ratios.shown(native)} | {ours / native:.2f} |", flush=True)
+    slower = worse(found, committed(README.read_text(encoding="utf-8"))) if options.check else []
+    for line in slower:
+        print(f"worse: {line}", file=sys.stderr)
+    return 1 if slower else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

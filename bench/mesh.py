@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from psycopg2 import sql
@@ -51,12 +51,14 @@ class NativeMesh(Cluster):
 
     settings: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, nodes: int, directory: Path, triggers: str | None = None, tables: Sequence[dict] = (TABLE1,)):
+    def __init__(self, nodes: int, directory: Path, triggers: str | None = None, tables: Sequence[dict] = (TABLE1,),
+                 settings: Mapping[str, str] | None = None):
         self.names = [f"node{index}" for index in range(1, nodes + 1)]
         self._user = server_user()
         self.binaries = find(directory, self._user)
         self._triggers = triggers
         self._tables = tables
+        self.settings = (*type(self).settings, *(settings or {}).items())
         self._directory = Path(tempfile.mkdtemp(prefix="native-", dir=directory))
         if self._user:
             os.chown(self._directory, self._user.uid, self._user.gid)

@@ -4,7 +4,7 @@ Debian has it for its own PostgreSQL only (``apt-get install postgresql-15-pglog
 other designs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.mesh import TABLE1, NativeMesh, link
@@ -24,8 +24,8 @@ class PglogicalMesh(NativeMesh):
 
     settings = SETTINGS
 
-    def __init__(self, nodes: int, directory: Path, tables: Sequence[dict] = (TABLE1,)):
-        super().__init__(nodes, directory, None, tables)
+    def __init__(self, nodes: int, directory: Path, tables: Sequence[dict] = (TABLE1,), settings: Mapping[str, str] | None = None):
+        super().__init__(nodes, directory, None, tables, settings)
         found = programs()
         if found is None:
             raise FileNotFoundError("no PostgreSQL here has pglogical")

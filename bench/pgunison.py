@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cluster import Cluster
@@ -26,9 +27,9 @@ class Silent(Progress):
 class Pgunison(Cluster):
     """The cluster of sysconfig.json with ``nodes`` nodes, in the process runtime. PGUNISON_STATE must lead to ``directory``."""
 
-    def __init__(self, nodes: int, directory: Path, tables: list[dict] | None = None):
+    def __init__(self, nodes: int, directory: Path, tables: Sequence[dict] | None = None, settings: Mapping[str, str] | None = None):
         path = directory / f"bench-{secrets.token_hex(3)}.json"
-        path.write_text(json.dumps(configuration(path.stem, nodes, tables)), encoding="utf-8")
+        path.write_text(json.dumps(configuration(path.stem, nodes, tables, settings)), encoding="utf-8")
         self.config_path = path
         self.configuration = load(path)
         self.names = [node.name for node in self.configuration.nodes]
@@ -70,12 +71,14 @@ class Pgunison(Cluster):
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def configuration(cluster_id: str, nodes: int, tables: list[dict] | None = None) -> dict:
-    """Write sysconfig.json with another id, number of nodes and subnet, and these tables: another cluster may run on this machine."""
+def configuration(cluster_id: str, nodes: int, tables: Sequence[dict] | None = None, settings: Mapping[str, str] | None = None) -> dict:
+    """Write sysconfig.json with another id, number of nodes and subnet, these tables and PostgreSQL's settings: another cluster may run on this machine."""
     written = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
     written["system"]["id"] = cluster_id
     if tables is not None:
-        written["system"]["config"]["tables"] = tables
+        written["system"]["config"]["tables"] = list(tables)
+    if settings:
+        written["system"]["config"]["postgresql"] = dict(settings)
     network = written["system"]["networks"][0]["config"]
     network["scale"] |= {"min_nodes": 1, "max_nodes": nodes}
     second, third = 100 + secrets.randbelow(28), secrets.randbelow(256)

@@ -5,14 +5,14 @@ import statistics
 INFINITE = float("inf")
 
 
-def table(ours: list[dict[str, float]], native: list[dict[str, float]], deadline_s: float | None = None) -> str:
-    """Write a row for each figure: the median of the rounds, the least and the most, and pgunison's median as a multiple of the mesh's.
+def table(ours: list[dict[str, float]], rivals: list[dict[str, float]], deadline_s: float | None = None, rival: str = "native mesh") -> str:
+    """Write a row for each figure: the median of the rounds, the least and the most, of pgunison and of the ``rival``, and :func:`ratio`.
 
     A figure that is infinite was not reached within ``deadline_s``.
     """
-    lines = ["| | pgunison | native mesh | ratio |", "|---|---:|---:|---:|"]
+    lines = [f"| | pgunison | {rival} | ratio |", "|---|---:|---:|---:|"]
     for name in ours[0]:
-        mine, theirs = [figures[name] for figures in ours], [figures[name] for figures in native]
+        mine, theirs = [figures[name] for figures in ours], [figures[name] for figures in rivals]
         lines.append(f"| {name} | {spread(mine, deadline_s)} | {spread(theirs, deadline_s)} | {ratio(mine, theirs)} |")
     return "\n".join(lines)
 
@@ -32,7 +32,10 @@ def shown(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def ratio(ours: list[float], native: list[float]) -> str:
-    """Write how many times the mesh's median ours is; nothing where the mesh has none of it."""
-    mine, theirs = statistics.median(ours), statistics.median(native)
-    return "" if theirs == 0 or INFINITE in (mine, theirs) else f"{mine / theirs:.2f}"
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """Write how many times the rival's figure ours is: the median over the rounds, each of which measured one behind the other. What else ran meanwhile
+    was mostly the same for both. Nothing where the rival has none of it, or where most rounds were not reached."""
+    if 0 in theirs or INFINITE in theirs:
+        return ""
+    found = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
+    return "" if found == INFINITE else f"{found:.2f}"

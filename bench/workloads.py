@@ -6,16 +6,33 @@ import time
 
 import psycopg2.errors
 
-from bench.client import SCRIPTS, Keys, Load, percentile, run
+from bench.client import SINGLE, Keys, Load, percentile, run
 from bench.cluster import REST, TITLES, Cluster
 
 MANY = 200_000
 CLIENTS_A_NODE = 2
 # enough for every DELETE that two cores can do in the time
 ROWS_A_NODE = 25_000
+BRANCHES, ACCOUNTS = 2, 10_000
 
 
-def single(cluster: Cluster, operations: tuple[str, ...] = tuple(SCRIPTS), seconds: int = 8) -> dict[str, float]:
+def keyed(name: str, key: str, *columns: tuple[str, str]) -> dict:
+    """Describe a table as sysconfig.json does, whose key the client gives."""
+    return {"name": name, "columns": [{"name": key, "type": "bigint", "primary_key": True},
+                                      *({"name": column, "type": kind} for column, kind in columns)]}
+
+
+KEYED = keyed("keyed1", "id", ("col1", "text"), ("col2", "text"))
+# as pgbench makes them, with a key for the history
+BANK = (keyed("pgbench_branches", "bid", ("bbalance", "integer"), ("filler", "text")),
+        keyed("pgbench_tellers", "tid", ("bid", "bigint"), ("tbalance", "integer"), ("filler", "text")),
+        keyed("pgbench_accounts", "aid", ("bid", "bigint"), ("abalance", "integer"), ("filler", "text")),
+        {"name": "pgbench_history", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, *(
+            {"name": name, "type": kind} for name, kind in (("tid", "bigint"), ("bid", "bigint"), ("aid", "bigint"), ("delta", "integer"),
+                                                            ("mtime", "timestamptz"), ("filler", "text")))]})
+
+
+def single(cluster: Cluster, operations: tuple[str, ...] = SINGLE, seconds: int = 8) -> dict[str, float]:
     """Single-row transactions from clients on every node at once, then the time until every node has caught up."""
     figures = {}
     keys = preload(cluster, ROWS_A_NODE)
@@ -37,12 +54,16 @@ def single(cluster: Cluster, operations: tuple[str, ...] = tuple(SCRIPTS), secon
     return figures
 
 
-def many(cluster: Cluster, deadline_s: float = 90.0) -> dict[str, float]:
-    """Many rows in one statement on one node, until every node shows them. A statement that takes longer than the deadline is cancelled: infinite."""
+def many(cluster: Cluster, deadline_s: float = 90.0, table: str = "table1") -> dict[str, float]:
+    """Many rows in one statement on one node, until every node shows them. A statement that takes longer than the deadline is cancelled: infinite.
+
+    The keys of ``table1`` are drawn from its sequence, those of any other table are given.
+    """
     figures = {}
     node = cluster.names[0]
-    statements = {"inserted": f"INSERT INTO table1 (col1, col2) SELECT 'value one', 'value two' FROM generate_series(1, {MANY})",
-                  "updated": "UPDATE table1 SET col1 = 'changed'", "deleted": "DELETE FROM table1"}
+    inserted = f"INSERT INTO {table} ({{}}col1, col2) SELECT {{}}'value one', 'value two' FROM generate_series(1, {MANY}) AS i"
+    statements = {"inserted": inserted.format("", "") if table == "table1" else inserted.format("id, ", "i, "),
+                  "updated": f"UPDATE {table} SET col1 = 'changed'", "deleted": f"DELETE FROM {table}"}
     for done, statement in statements.items():
         before = {each: cluster.position(each) for each in cluster.names}
         cpu_s = cluster.cpu_s()
@@ -51,13 +72,40 @@ def many(cluster: Cluster, deadline_s: float = 90.0) -> dict[str, float]:
         written = {each: cluster.position(each) - before[each] for each in cluster.names}
         ended = visible_s < float("inf")
         if ended:
-            require_rows(cluster, 0 if done == "deleted" else MANY)
+            require_rows(cluster, 0 if done == "deleted" else MANY, table)
         figures |= {f"{done}, until the statement ends, s": statement_s, f"{done}, until visible everywhere, s": visible_s,
                     f"{done}, processor time a row, all nodes, us": cpu_s / MANY * 1e6 if ended else float("inf"),
                     f"{done}, WAL bytes a row, writer": written[node] / MANY if ended else float("inf"),
                     f"{done}, WAL bytes a row, all nodes": sum(written.values()) / MANY if ended else float("inf")}
         vacuum(cluster)
     return figures
+
+
+def bank(cluster: Cluster, seconds: int = 8) -> dict[str, float]:
+    """pgbench's TPC-B from clients on every node at once: three UPDATEs, a SELECT and an INSERT a transaction. Each node's clients have branches, tellers
+    and accounts of their own, as a router by key gives them."""
+    keys = {}
+    for number, node in enumerate(cluster.names):
+        keys[node] = Keys(number * BRANCHES + 1, (number + 1) * BRANCHES)
+        given = [keys[node].first, keys[node].last]
+        cluster.query(node, "INSERT INTO pgbench_branches (bid, bbalance) SELECT i, 0 FROM generate_series(%s, %s) AS i", given)
+        cluster.query(node, "INSERT INTO pgbench_tellers (tid, bid, tbalance) SELECT 10 * i - j, i, 0"
+                            " FROM generate_series(%s, %s) AS i, generate_series(0, 9) AS j", given)
+        cluster.query(node, f"INSERT INTO pgbench_accounts (aid, bid, abalance, filler) SELECT {ACCOUNTS} * i - j, i, 0, ''"
+                            f" FROM generate_series(%s, %s) AS i, generate_series(0, {ACCOUNTS - 1}) AS j", given)
+    cluster.barrier()
+    vacuum(cluster)
+    cpu_s, began = cluster.cpu_s(), time.monotonic()
+    load = run(cluster, "TPC-B", keys, seconds=seconds, clients=CLIENTS_A_NODE)
+    cluster.barrier()
+    elapsed, cpu_s = time.monotonic() - began, cluster.cpu_s() - cpu_s
+    sums = {node: cluster.query(node, "SELECT (SELECT sum(bbalance) FROM pgbench_branches), (SELECT sum(tbalance) FROM pgbench_tellers),"
+                                      " (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(delta) FROM pgbench_history)")[0] for node in cluster.names}
+    if len({total for each in sums.values() for total in each}) != 1:
+        raise RuntimeError(f"every sum of every node should be the same: {sums}")
+    return {"TPC-B, transactions a second": load.transactions / load.seconds, "TPC-B, latency p50, ms": load.percentile_ms(50),
+            "TPC-B, latency p99, ms": load.percentile_ms(99), "TPC-B, sustainable transactions a second": load.transactions / elapsed,
+            "TPC-B, processor time a transaction, all nodes, us": cpu_s.total() / load.transactions * 1e6}
 
 
 def timed(cluster: Cluster, node: str, statement: str, deadline_s: float) -> tuple[float, float]:
@@ -164,9 +212,9 @@ def vacuum(cluster: Cluster) -> None:
         cluster.query(node, "CHECKPOINT", superuser=True)
 
 
-def require_rows(cluster: Cluster, expected: int) -> None:
+def require_rows(cluster: Cluster, expected: int, table: str = "table1") -> None:
     """RuntimeError when a node does not hold so many rows: then no figure would mean anything."""
-    held = {node: cluster.query(node, "SELECT count(*) FROM table1")[0][0] for node in cluster.names}
+    held = {node: cluster.query(node, f"SELECT count(*) FROM {table}")[0][0] for node in cluster.names}
     if set(held.values()) != {expected}:
         raise RuntimeError(f"every node should hold {expected} rows, they hold {held}")
 

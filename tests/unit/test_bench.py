@@ -10,6 +10,7 @@ import pytest
 from bench import ratios
 from bench.client import percentile, read
 from bench.cluster import REST, Cluster, cpu_s
+from bench.instructions import README, cases, committed, worse
 from bench.mesh import FUNCTIONS, TRIGGERS
 from bench.pgunison import configuration
 from chaos.waiting import wait_until
@@ -27,6 +28,12 @@ def test_what_was_not_reached_says_so_and_has_no_ratio():
 
 def test_one_round_that_was_not_reached_does_not_hide_the_others():
     assert ratios.spread([1.0, float("inf"), 2.0], 90.0) == "2.00 (1.00 to never)"
+
+
+def test_a_ratio_is_of_what_was_measured_one_behind_the_other():
+    # the machine was three times as slow in the second round
+    assert ratios.ratio([1.2, 3.6, 1.1], [1.0, 3.0, 1.0]) == "1.20"
+    assert ratios.ratio([1.0, float("inf"), 2.0], [1.0, 1.0, 1.0]) == "2.00"
 
 
 def test_the_rival_has_none_of_it():
@@ -98,3 +105,15 @@ def test_a_barrier_waits_for_every_peer(slots, reason):
 def test_the_usual_triggers_are_complete_statements(pattern):
     statements, older = TRIGGERS[pattern]
     assert "{" not in statements.format(table="table1") + FUNCTIONS.format(node=1, older=older)
+
+
+def test_the_readme_has_a_ratio_for_each_case():
+    known = committed(README.read_text(encoding="utf-8"))
+    assert sorted(known) == sorted(case.name for case in cases("", ""))
+    assert all(ratio > 1 for ratio in known.values())
+
+
+def test_what_is_a_tenth_worse_is_said():
+    before = {"one": 2.0, "other": 2.0}
+    assert worse({"one": 2.19, "other": 2.21}, before) == ["other: 2.21 times native, 2.00 before"]
+    assert worse({"third": 1.0}, before) == ["third: bench/README.md has it not"]
