@@ -209,6 +209,18 @@ def test_what_alter_system_sets_in_place_of_the_agents_is_said(cluster):
             cursor.execute("ALTER SYSTEM RESET wal_level")
 
 
+def test_what_sysconfig_sets_for_clients_reaches_no_session_that_replicates(make_cluster):
+    settings = {name: value for name, value in HOSTILE.items() if not name.startswith("unison.") and name not in ("default_tablespace", "temp_tablespaces")}
+    cluster = make_cluster(nodes=2, tables=[TABLE1, MARKS], postgresql=settings).up()
+    try:
+        assert_arrives(cluster, "from the configuration")
+        assert {node.state for node in cluster.site.observe().nodes} == {"ready"}
+        # a node that joins, and one that is made ready again
+        cluster.up()
+    finally:
+        cluster.remove()
+
+
 PASSING = [("ALTER DATABASE {database}", "session_replication_role", "replica"), ("ALTER ROLE writer1", "session_replication_role", "replica"),
            ("ALTER ROLE writer1 IN DATABASE {database}", "session_replication_role", "local"), ("ALTER ROLE ALL", "event_triggers", "off"),
            ("ALTER SYSTEM", "session_replication_role", "replica")]
