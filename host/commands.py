@@ -162,6 +162,8 @@ def conflicts(call: Call, table: str | None, as_json: bool, limit: int) -> None:
         print(to_json(found))
     elif found:
         report.conflicts(found, Console(highlight=False, soft_wrap=True))
+        if len(found) == limit:
+            print(f"the newest {limit}; --limit shows more", file=sys.stderr)
     else:
         print("no conflicts")
     require_all(missing, "asked")

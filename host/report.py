@@ -60,7 +60,9 @@ def table(site: Site, cluster: ClusterState, console: Console | None = None) -> 
 def _row(site: Site, cluster: ClusterState, node: NodeState) -> tuple[str, ...]:
     incoming = sorted((link for link in cluster.links if link.target == node.name), key=lambda link: link.source)
     streaming = [link for link in incoming if link.state == "streaming"]
-    others = [f"{link.source} {link.state}" for link in incoming if link.state != "streaming"]
+    # that a node takes nothing while it is down is said by its own state
+    others = [f"{link.source} is down" if link.state == "source down" else f"{link.source} {link.state}"
+              for link in incoming if link.state not in ("streaming", "target down")]
     receives = ", ".join(([f"{len(streaming)} of {len(incoming)} streaming"] if incoming else ["-"]) + others)
     unknown = any(link.lag_bytes is None and link.state != "streaming" for link in incoming)
     behind = max((link.lag_bytes or 0 for link in incoming), default=0)

@@ -62,7 +62,7 @@ def test_the_table_names_what_is_not_well():
     cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="[red]PostgreSQL[/red] starts")).with_link(LinkState("node2", "node1", "source down", 512))
     cluster = cluster.with_node(replace(cluster.nodes[2], tables=(replace(cluster.nodes[2].tables[0], fault="triggers are missing"),)))
     lines = printed(cluster)
-    assert lines[1] == "node1 127.28.64.2:5432 ready 1 of 2 streaming, node2 source down 512 bytes"
+    assert lines[1] == "node1 127.28.64.2:5432 ready 1 of 2 streaming, node2 is down 512 bytes"
     assert lines[-1].startswith("not healthy: 1 of 3 nodes ready, 5 of 6 links streaming; node2: [red]PostgreSQL[/red] starts (and 1 more)")
     assert lines[2].split()[:3] == ["node2", "127.28.64.3:5432", "unavailable"]
     assert lines[3].split()[:3] == ["node3", "127.28.64.4:5432", "faulty"]
@@ -91,8 +91,8 @@ def test_a_terminal_narrower_than_the_table_shows_a_value_a_line():
 
 def test_how_far_behind_is_not_made_up():
     cluster = HEALTHY.with_link(LinkState("node2", "node1", "source down"))
-    assert printed(cluster)[1].endswith("node2 source down unknown")
-    assert printed(cluster.with_link(LinkState("node3", "node1", "streaming", 7)))[1].endswith("node2 source down 7 bytes or more")
+    assert printed(cluster)[1].endswith("node2 is down unknown")
+    assert printed(cluster.with_link(LinkState("node3", "node1", "streaming", 7)))[1].endswith("node2 is down 7 bytes or more")
 
 
 @pytest.mark.parametrize("process", ["absent", "stopped"])
