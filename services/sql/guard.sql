@@ -52,20 +52,15 @@ WHERE t.table_name IS NOT NULL
 END
 $body$;
 
-CREATE OR REPLACE FUNCTION unison.refuse(what text, why text, next_step text) RETURNS void LANGUAGE plpgsql AS $body$
+-- What is said of a refused change of a replicated table, as message, detail and hint. Raised where it is found: each function in
+-- between would be some lines of context below the error.
+CREATE OR REPLACE FUNCTION unison.refusal(of_schema text, of_table text, why text, OUT message text, OUT detail text, OUT hint text)
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-    RAISE EXCEPTION '%', what USING ERRCODE = 'feature_not_supported', DETAIL = why, HINT = next_step;
-END
-$body$;
-
-CREATE OR REPLACE FUNCTION unison.refuse_change(of_schema text, of_table text, why text) RETURNS void LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $body$
-BEGIN
-    PERFORM unison.refuse(
-        format('cannot change replicated table %I.%I', of_schema, of_table),
-        format('%s. It must be the same on every node, and DDL is not replicated.', why),
-        CASE WHEN why ~ '(^|, )merge trigger' THEN 'Leave the triggers of pgunison as they are, and name those of your own one by one.'
-             ELSE 'Make a new table, describe it in sysconfig.json and run: python3 orchestrator.py up' END);
+    message := format('cannot change replicated table %I.%I', of_schema, of_table);
+    detail := format('%s. It must be the same on every node, and DDL is not replicated.', why);
+    hint := CASE WHEN why ~ '(^|, )merge trigger' THEN 'Leave the triggers of pgunison as they are, and name those of your own one by one.'
+            ELSE 'Make a new table, describe it in sysconfig.json and run: python3 orchestrator.py up' END;
 END
 $body$;
 
@@ -76,6 +71,7 @@ DECLARE
     own CONSTANT text := 'It is a part of pgunison, and the same on every node.';
     done record;
     found record;
+    refused record;
 BEGIN
     IF session_user = {agent_text} THEN
         -- what it changes of a table it records, and that is a note, too (altered.sql)
@@ -103,7 +99,8 @@ BEGIN
                                            WHEN 'pg_publication_namespace'::regclass THEN m.oid = done.objid ELSE false END
                      -- nothing could be deleted any more from a table of ours that somebody publishes
                      AND (p.pubname = 'unison' OR EXISTS (SELECT FROM pg_class AS c WHERE c.oid = l.prrelid AND c.relnamespace = 'unison'::regnamespace))) THEN
-            PERFORM unison.refuse('cannot change publication unison, nor publish what it does', own, 'Make a publication of your own tables.');
+            RAISE EXCEPTION 'cannot change publication unison, nor publish what it does'
+            USING ERRCODE = 'feature_not_supported', DETAIL = own, HINT = 'Make a publication of your own tables.';
         END IF;
         CONTINUE WHEN done.command_tag IN ('COMMENT', 'REINDEX', 'REFRESH MATERIALIZED VIEW', 'SECURITY LABEL');
         IF done.schema_name = 'unison' OR (done.classid = 'pg_namespace'::regclass AND done.objid = 'unison'::regnamespace)
@@ -116,15 +113,19 @@ BEGIN
            OR (done.classid = 'pg_class'::regclass AND EXISTS (
                SELECT FROM unnest(ARRAY['node', 'seeded', 'round', 'round_number', 'floor', 'beat', 'member', 'hearsay', 'conflict', 'replaced', 'overdue', 'doubtful', 'altered']) AS n (name)
                WHERE to_regclass('unison.' || n.name) IS NULL)) THEN
-            PERFORM unison.refuse(format('cannot change %s %s', done.object_type, done.object_identity), own, 'Leave it to: python3 orchestrator.py up');
+            RAISE EXCEPTION 'cannot change % %', done.object_type, done.object_identity
+            USING ERRCODE = 'feature_not_supported', DETAIL = own, HINT = 'Leave it to: python3 orchestrator.py up';
         END IF;
         FOR found IN SELECT * FROM unison.touched(done.classid, done.objid) LOOP
             INSERT INTO unison.altered DEFAULT VALUES;
+            SELECT x.* INTO refused FROM unison.changes(found.schema_name, found.table_name) AS c
+            CROSS JOIN LATERAL unison.refusal(c.schema_name, c.table_name, array_to_string(c.changes[1:5], ', ')) AS x;
             IF found.is_missing THEN
-                PERFORM unison.refuse_change(found.schema_name, found.table_name, 'Its name or schema was changed');
+                refused := unison.refusal(found.schema_name, found.table_name, 'Its name or schema was changed');
             END IF;
-            PERFORM unison.refuse_change(c.schema_name, c.table_name, array_to_string(c.changes[1:5], ', '))
-            FROM unison.changes(found.schema_name, found.table_name) AS c;
+            IF refused.message IS NOT NULL THEN
+                RAISE EXCEPTION '%', refused.message USING ERRCODE = 'feature_not_supported', DETAIL = refused.detail, HINT = refused.hint;
+            END IF;
         END LOOP;
     END LOOP;
     -- these change objects without naming them
@@ -135,7 +136,8 @@ BEGIN
                      WHERE c.relowner <> {owner_text}::regrole OR o.relowner <> c.relowner
                         OR EXISTS (SELECT FROM (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS v (privilege)
                                    WHERE NOT has_table_privilege(c.relowner, c.oid, v.privilege) OR NOT has_table_privilege(c.relowner, o.oid, v.privilege)) LOOP
-            PERFORM unison.refuse_change(found.schema_name, found.table_name, 'Its owner, or a privilege of its owner, was changed');
+            refused := unison.refusal(found.schema_name, found.table_name, 'Its owner, or a privilege of its owner, was changed');
+            RAISE EXCEPTION '%', refused.message USING ERRCODE = 'feature_not_supported', DETAIL = refused.detail, HINT = refused.hint;
         END LOOP;
     END IF;
 END
@@ -148,6 +150,7 @@ DECLARE
     superuser CONSTANT boolean := (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = session_user);
     gone record;
     found record;
+    refused record;
 BEGIN
     -- as in guard()
     IF session_user = {agent_text} OR superuser AND to_regclass('unison.replicated_table') IS NULL THEN
@@ -176,12 +179,14 @@ BEGIN
         INSERT INTO unison.altered DEFAULT VALUES;
         CONTINUE WHEN superuser;
         IF found.whole THEN
-            PERFORM unison.refuse(
-                format('cannot drop replicated table %I.%I', found.schema_name, found.table_name),
-                'The other nodes keep it, and DDL is not replicated.', 'Delete its rows, and leave it empty.');
+            RAISE EXCEPTION 'cannot drop replicated table %.%', quote_ident(found.schema_name), quote_ident(found.table_name)
+            USING ERRCODE = 'feature_not_supported', DETAIL = 'The other nodes keep it, and DDL is not replicated.', HINT = 'Delete its rows, and leave it empty.';
         END IF;
-        PERFORM unison.refuse_change(c.schema_name, c.table_name, array_to_string(c.changes[1:5], ', '))
-        FROM unison.changes(found.schema_name, found.table_name) AS c;
+        SELECT x.* INTO refused FROM unison.changes(found.schema_name, found.table_name) AS c
+        CROSS JOIN LATERAL unison.refusal(c.schema_name, c.table_name, array_to_string(c.changes[1:5], ', ')) AS x;
+        IF refused.message IS NOT NULL THEN
+            RAISE EXCEPTION '%', refused.message USING ERRCODE = 'feature_not_supported', DETAIL = refused.detail, HINT = refused.hint;
+        END IF;
     END LOOP;
 END
 $body$;
@@ -206,8 +211,9 @@ BEGIN
     IF tg_tag IN ('DROP SUBSCRIPTION', 'ALTER SUBSCRIPTION') THEN
         IF current_query() ~* 'unison_|u&"' AND (tg_tag = 'DROP SUBSCRIPTION' OR regexp_replace(
                command, '\malter\s+subscription\s+\S+\s+(enable|disable)\s*(;|$)', '', 'gi') ~* '\msubscription\M') THEN
-            PERFORM unison.refuse('cannot change or drop a subscription of pgunison', 'Without it, or with others of its settings, changes would be lost.',
-                                  'ALTER SUBSCRIPTION ... DISABLE and ENABLE pause it.');
+            RAISE EXCEPTION 'cannot change or drop a subscription of pgunison'
+            USING ERRCODE = 'feature_not_supported', DETAIL = 'Without it, or with others of its settings, changes would be lost.',
+                  HINT = 'ALTER SUBSCRIPTION ... DISABLE and ENABLE pause it.';
         END IF;
         RETURN;
     END IF;
@@ -226,8 +232,9 @@ BEGIN
     IF names IS NULL OR EXISTS (SELECT FROM unison.replicated_table AS r
                                 WHERE r.table_name = names[cardinality(names)]
                                   AND (cardinality(names) = 1 OR r.schema_name = names[cardinality(names) - 1])) THEN
-        PERFORM unison.refuse(coalesce('cannot change replicated table ' || target, 'cannot create a unique index concurrently'),
-                              'A second unique key has no resolution: two nodes can each take a value that is free for them.', hint);
+        RAISE EXCEPTION '%', coalesce('cannot change replicated table ' || target, 'cannot create a unique index concurrently')
+        USING ERRCODE = 'feature_not_supported', HINT = hint,
+              DETAIL = 'A second unique key has no resolution: two nodes can each take a value that is free for them.';
     END IF;
 END
 $body$;

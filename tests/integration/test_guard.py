@@ -240,6 +240,8 @@ def test_refused(cluster, companions, statement):
     # PostgreSQL refuses some of it itself
     if said.sqlstate == "0A000" and "unison" in (said.context or ""):
         assert said.message_detail and said.message_hint and said.message_primary.startswith("cannot ")
+        # what a person reads is the error, not how it came about
+        assert len(said.context.splitlines()) == 1, said.context
     assert faults(cluster) == {}
     assert cluster.query("node2", "SELECT count(*) FROM pg_class") == before
 
