@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run check test install docs bench bench-check clean
+.PHONY: run check test install docs diagrams bench bench-check clean
 
 # Where a Docker engine answers the nodes are containers, and need their image.
 run: install
@@ -32,6 +32,11 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 docs: install
 	$(BIN)/python3 -m esb_config.documentation > docs/services.md
+
+# docs/diagrams/*.d2 as pictures; needs Node.js and npm
+diagrams:
+	npm install --silent --no-save --prefix build/d2 @terrastruct/d2@0.1.33
+	node docs/diagrams/render.mjs build/d2
 
 bench: install
 	$(BIN)/python3 -m bench.startup
