@@ -1,4 +1,4 @@
-"""Headroom: how much WAL this node may still write before one of its peers loses its replication slot."""
+"""Headroom: how much WAL a node may still write before one of its peers loses its replication slot."""
 
 import time
 from dataclasses import dataclass, field
@@ -46,7 +46,9 @@ class Headroom:
             cursor.execute(statements.text("headroom"))
             near = cursor.fetchall()
             if near:
-                # a slot moves on only over such a record, and the server writes one every 15 s by itself
-                cursor.execute("SELECT pg_log_standby_snapshot()")
+                # A slot moves on only over such a record, and the server writes one every 15 s by itself. A peer of an earlier version lets us not.
+                cursor.execute("SELECT has_function_privilege('pg_log_standby_snapshot()', 'EXECUTE')")
+                if cursor.fetchone()[0]:
+                    cursor.execute("SELECT pg_log_standby_snapshot()")
         connection.commit()
         return [(slot, left) for slot, left in near]

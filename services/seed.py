@@ -56,7 +56,8 @@ class _Seed:
 
     def __init__(self, connection: Any, cursor: Any, peer: Any, subscription: str):
         self._connection, self._cursor, self._peer, self._subscription = connection, cursor, peer, subscription
-        self._headroom = Headroom()
+        # The peer writes WAL, too: with checksums, who reads a page first after it was written may log it whole.
+        self._rooms = ((Headroom(), connection), (Headroom(), peer))
 
     def run(self) -> tuple[int, list[str]]:
         rows = 0
@@ -66,7 +67,7 @@ class _Seed:
         self._cursor.execute("DELETE FROM unison.seeded WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
         self._cursor.execute("DELETE FROM unison.seed_piece WHERE subscription NOT IN (SELECT oid FROM pg_subscription)")
         self._connection.commit()
-        return rows, self._headroom.sentences
+        return rows, [sentence for headroom, _ in self._rooms for sentence in headroom.sentences]
 
     def _table(self, schema: str, name: str) -> int:
         found = shape.read(self._cursor, schema, name)
@@ -88,7 +89,8 @@ class _Seed:
         rows, size = 0, Size()
         while (end := self._next_end(part, last, size.rows)) is not None:
             # between transactions: one that is open would keep the slots where they are
-            self._headroom.wait(self._connection)
+            for headroom, connection in self._rooms:
+                headroom.wait(connection)
             count, length = self._attempted(part, which, last, end)
             rows, last = rows + count, end
             size.learn(count, length)

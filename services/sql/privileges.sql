@@ -3,6 +3,8 @@ REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO unison_writers, unison_readers, unison_replicators;
 -- a writer reads the floor, for its stamps; a joining node reads tombstones
 GRANT USAGE ON SCHEMA unison TO unison_writers, unison_replicators;
+-- lets slots move on while a node is seeded from here (headroom.py)
+GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO unison_replicators;
 -- images, tombstones and the functions of the merge are the owner's, and so are the apply workers, which write the rest
 GRANT USAGE, CREATE ON SCHEMA unison TO {owner};
 -- Functions: those that were just replaced may have been the owner's, who could replace them again. With EXECUTE, who may make a trigger could attach them.
