@@ -5,6 +5,7 @@ what a method returns (docs/decisions/0002-microesb.md). So the call is checked 
 root's ``execute`` is called, and the answer is taken from the root.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from esb_config.definition import ClassNode, Service
@@ -27,10 +28,11 @@ def execute(call: Any) -> dict[str, Any]:
     item = {"SYSBackendMethod": {service.root.name: "execute"},
             service.root.name: root | {"path": list(service.path), "method": service.method}}
     mapped, = microesb.ServiceExecuter().execute(class_mapper=mapper, service_data={"data": [item]})
-    return getattr(mapped._class_mapper, service.root.name).answer
+    answer: dict[str, Any] = getattr(mapped._class_mapper, service.root.name).answer
+    return answer
 
 
-def _walk(node: ClassNode):
+def _walk(node: ClassNode) -> Iterator[ClassNode]:
     yield node
     for child in node.children:
         yield from _walk(child)
@@ -44,7 +46,8 @@ def _properties(service: Service) -> dict[str, Any]:
     def described(node: ClassNode) -> dict[str, Any]:
         return {p.name: {"type": "any", "default": p.default, "required": p.required, "description": ""} for p in node.properties}
 
-    found = {node.name: {"properties": described(node), "methods": []} for node in _walk(service.root)}
+    found: dict[str, dict[str, Any]] = {
+        node.name: {"properties": described(node), "methods": []} for node in _walk(service.root)}
     root = found[service.root.name]
     root["methods"] = ["execute"]
     root["properties"] |= {name: {"type": "any", "default": None, "required": True, "description": ""} for name in ("path", "method")}

@@ -3,7 +3,7 @@
 import copy
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -96,6 +96,7 @@ def _said(fault: jsonschema.ValidationError) -> str:
     # jsonschema shows the whole value, which may be long, or a password
     if fault.validator in ("additionalProperties", "required"):
         return fault.message[:200]
-    expected = fault.schema.get("description", f"{fault.validator} {json.dumps(fault.validator_value)}")
     wanted = f"{fault.validator} {json.dumps(fault.validator_value)}"
+    # a schema may be true or false, too, which describe nothing
+    expected = fault.schema.get("description", wanted) if isinstance(fault.schema, Mapping) else wanted
     return f"expected {expected} ({wanted})"[:200] if expected != wanted else f"expected {wanted}"[:200]

@@ -105,7 +105,7 @@ def expected(schema: dict[str, Any]) -> str:
             return f"integer from {least} to {most}"
         case {"type": "integer", "minimum": least}:
             return f"integer from {least}"
-    return schema["type"]
+    return str(schema["type"])
 
 
 def _row(path: str, takes: str, required: bool, default: str, description: str) -> str:
