@@ -15,6 +15,11 @@ class Cluster(microesb.ClassHandler):
     from the definition, never from a caller.
     """
 
+    id: str
+    path: list[str]
+    method: str
+    answer: dict[str, Any]
+
     def execute(self) -> None:
         """Call the definition's method on the object at the end of the definition's path."""
         target: Any = self

@@ -1,6 +1,7 @@
 """Whether a table may be set up: what would stop a link, or lose rows, later on. What the merge itself cannot work with is in shape.py."""
 
 from services import statements
+from services.driver import Cursor, one_row
 from services.errors import ServiceError
 from services.shape import VERSION_COLUMNS
 
@@ -15,7 +16,7 @@ FAULTS = {
 }
 
 
-def require_fit(cursor, schema: str, table: str) -> None:
+def require_fit(cursor: Cursor, schema: str, table: str) -> None:
     """Raise ServiceError when a table of this name has something that cannot be carried."""
     name = f"{schema}.{table}"
     cursor.execute("SELECT c.oid, (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -23,7 +24,7 @@ def require_fit(cursor, schema: str, table: str) -> None:
                    " EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indisprimary AND x.indisexclusion)"
                    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
                    [list(VERSION_COLUMNS), schema, table])
-    oid, columns, rules, overlaps = cursor.fetchone()
+    oid, columns, rules, overlaps = one_row(cursor)
     if columns > MOST_COLUMNS:
         raise ServiceError(f"{name} cannot be replicated", f"it has {columns} columns, and {MOST_COLUMNS} leave room for its versions", "split it in two")
     if rules:
@@ -42,10 +43,10 @@ def require_fit(cursor, schema: str, table: str) -> None:
                            f"ALTER SEQUENCE {sequence} OWNED BY {name}.{column}, or use bigserial")
 
 
-def _refuse_settings(cursor, oid: int, name: str) -> None:
+def _refuse_settings(cursor: Cursor, oid: int, name: str) -> None:
     """Refuse what changes rows where they arrive, or keeps them out."""
     cursor.execute(statements.text("unfit_triggers"), {"table": oid})
-    forced, trigger, last = cursor.fetchone()
+    forced, trigger, last = one_row(cursor)
     if forced:
         raise ServiceError(f"{name} cannot be replicated", "its row level security is forced: its policies would keep out what arrives",
                            f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")

@@ -1,11 +1,14 @@
 """Foreign keys: apply workers do not check them, so a row can outlive the one that it refers to."""
 
+from typing import Any
+
 from psycopg2 import sql
 
 from services import statements
+from services.driver import Cursor, one_row
 
 
-def orphans(cursor, schema: str, table: str) -> list[dict]:
+def orphans(cursor: Cursor, schema: str, table: str) -> list[dict[str, Any]]:
     """Count for each foreign key of the table the rows that refer to no row: ``[{"name": ..., "references": "schema.table", "rows": n}, ...]``."""
     cursor.execute(statements.text("foreign_keys"), {"schema": schema, "table": table})
     found = []
@@ -17,5 +20,5 @@ def orphans(cursor, schema: str, table: str) -> list[dict]:
                  for column, key, operator in zip(columns, keys, operators, strict=True)]
         cursor.execute(sql.SQL("SELECT count(*) FROM {} AS c WHERE {} AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(
             sql.Identifier(schema, table), sql.SQL(" AND ").join(given), sql.Identifier(*referred), sql.SQL(" AND ").join(equal)))
-        found.append({"name": name, "references": ".".join(referred), "rows": cursor.fetchone()[0]})
+        found.append({"name": name, "references": ".".join(referred), "rows": one_row(cursor)[0]})
     return found

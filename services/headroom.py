@@ -2,9 +2,9 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from services import statements
+from services.driver import Connection
 
 PAUSE_S = 0.2
 # a link that gets no nearer in this time is no link that is well
@@ -19,7 +19,7 @@ class Headroom:
     sentences: list[str] = field(default_factory=list)
     _given_up: set[str] = field(default_factory=set)
 
-    def wait(self, connection: Any) -> None:
+    def wait(self, connection: Connection) -> None:
         """Return when every slot that streams has half of max_slot_wal_keep_size left.
 
         A slot that gets no nearer within ``patience_s`` is given up, with a sentence: whoever writes in the ordinary way would
@@ -41,7 +41,7 @@ class Headroom:
                 return
             time.sleep(PAUSE_S)
 
-    def _near(self, connection: Any) -> list[tuple[str, int]]:
+    def _near(self, connection: Connection) -> list[tuple[str, int]]:
         with connection.cursor() as cursor:
             cursor.execute(statements.text("headroom"))
             near = cursor.fetchall()

@@ -9,16 +9,17 @@ from typing import Any
 from psycopg2 import sql
 
 from services import statements
+from services.driver import Cursor, one_row
 from services.server import agent as agent_name
 from services.texts import DATABASE, MIGRATIONS, code_digest, database_digest, function_names, relation_names
 
 OTHER_VERSION = "its database was prepared by another version"
 
 
-def recorded(cursor: Any) -> dict[str, Any] | None:
+def recorded(cursor: Cursor) -> dict[str, Any] | None:
     """Return the row of ``unison.node``, whatever columns it has; None when this is no node."""
     cursor.execute("SELECT to_regclass('unison.node') IS NOT NULL")
-    if not cursor.fetchone()[0]:
+    if not one_row(cursor)[0]:
         return None
     # an older version has other columns
     cursor.execute("SELECT to_jsonb(n) FROM unison.node AS n")
@@ -31,7 +32,7 @@ def fault(node: dict[str, Any]) -> str | None:
     return None if node.get("digest") == database_digest() else OTHER_VERSION
 
 
-def install(cursor: Any, owner: str, database: str, identity: tuple[str, str, int]) -> dict[str, Any] | None:
+def install(cursor: Cursor, owner: str, database: str, identity: tuple[str, str, int]) -> dict[str, Any] | None:
     """Make what stands once in the database, or bring an older version of it to this one. Repeatable. Returns what :func:`recorded` was before.
 
     ``identity`` is cluster, name and index of the node. ``cursor`` is a superuser's, so the first statement sees to it that nothing of the owner's is touched.
@@ -61,24 +62,24 @@ def install(cursor: Any, owner: str, database: str, identity: tuple[str, str, in
     return before
 
 
-def remove_leftovers(cursor: Any) -> None:
+def remove_leftovers(cursor: Cursor) -> None:
     """Drop what older versions made once in the database, unless the merge of a table is of an older version, too: that may call it yet.
 
     It belongs to the superuser, as ``cursor`` must.
     """
     cursor.execute("SELECT EXISTS (SELECT FROM unison.replicated_table WHERE digest <> %s)", [code_digest()])
-    if not cursor.fetchone()[0]:
+    if not one_row(cursor)[0]:
         _drop(cursor, sql.SQL("p.oid::regprocedure::text <> ALL (ARRAY(SELECT unnest(functions) FROM unison.node)) AND NOT EXISTS ("
                               "SELECT FROM unison.replicated_table AS r"
                               " WHERE starts_with(p.proname, left(r.image_name, -length('image'))))"))
 
 
-def remove_leftovers_of(cursor: Any, prefix: str) -> None:
+def remove_leftovers_of(cursor: Cursor, prefix: str) -> None:
     """Drop what older versions made for a table whose merge this transaction has installed; its functions' names begin with ``prefix``."""
     _drop(cursor, sql.SQL("starts_with(p.proname, {}) AND p.xmin <> pg_current_xact_id()::xid").format(sql.Literal(prefix)))
 
 
-def _drop(cursor: Any, whose: sql.Composable) -> None:
+def _drop(cursor: Cursor, whose: sql.Composable) -> None:
     cursor.execute(statements.render("leftovers", cursor, whose=whose))
     for function, triggers in cursor.fetchall():
         for statement in triggers:
@@ -87,17 +88,17 @@ def _drop(cursor: Any, whose: sql.Composable) -> None:
         cursor.execute(f"DROP ROUTINE {function}")
 
 
-def _unchanged_tables(cursor: Any) -> list[tuple[str, str]]:
+def _unchanged_tables(cursor: Cursor) -> list[tuple[str, str]]:
     """List the tables that are what they were when they were set up, as the version judges it that is installed."""
     cursor.execute("SELECT to_jsonb(r) FROM unison.replicated_table AS r")
     tables = [row[0] for row in cursor]
     # takeover.sql leaves no function there that is not the superuser's
     cursor.execute("SELECT to_regprocedure('unison.signature(text,text)') IS NULL")
-    if cursor.fetchone()[0] or any("signature" not in table for table in tables):
+    if one_row(cursor)[0] or any("signature" not in table for table in tables):
         return [(table["schema_name"], table["table_name"]) for table in tables]
     cursor.execute("SELECT to_regprocedure('unison.changes(text,text)') IS NOT NULL")
     # before there were facts.sql and its changes, the signature was compared as it is
-    same = ("NOT EXISTS (SELECT FROM unison.changes(r.schema_name, r.table_name))" if cursor.fetchone()[0]
+    same = ("NOT EXISTS (SELECT FROM unison.changes(r.schema_name, r.table_name))" if one_row(cursor)[0]
             else "signature = unison.signature(schema_name, table_name)")
     cursor.execute(f"SELECT schema_name, table_name FROM unison.replicated_table AS r WHERE {same}")
     return cursor.fetchall()

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import psycopg2
 
+from services.driver import Connection
 from services.server import connect
 
 _keeping = threading.Lock()
 # for what it was made, what closes it, and the connection
-_kept: tuple[tuple, contextlib.ExitStack, psycopg2.extensions.connection] | None = None
+_kept: tuple[tuple[object, ...], contextlib.ExitStack, Connection] | None = None
 
 
 @contextlib.contextmanager
-def kept(database: str, settings: dict[str, str]) -> Iterator[psycopg2.extensions.connection]:
+def kept(database: str, settings: dict[str, str]) -> Iterator[Connection]:
     """Lend a connection as :func:`services.server.connect` makes it, and keep it until the next call.
 
     There is one; whoever finds it lent gets one that is closed afterwards. The borrower begins and ends its transactions (``with connection``).
@@ -51,7 +52,7 @@ def _forget() -> None:
         _kept = None
 
 
-def _answers(connection: psycopg2.extensions.connection) -> bool:
+def _answers(connection: Connection) -> bool:
     """Ask a connection that was not used for a while; the server may have been started again."""
     try:
         with connection, connection.cursor() as cursor:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from services import statements
+from services.driver import Cursor, column_names, one_row
 from services.server import server_log
 from services.server_log import Failure
 from services.subscription import link_ends
@@ -12,11 +13,11 @@ RESUME = "ALTER SUBSCRIPTION {name} ENABLE as the owner, or python3 orchestrator
 ANEW = "python3 orchestrator.py up makes the link anew"
 
 
-def describe_subscriptions(cursor: Any) -> list[dict[str, Any]]:
+def describe_subscriptions(cursor: Cursor) -> list[dict[str, Any]]:
     """Describe each subscription: is it enabled, seeded, does its apply worker run, how often did that fail, and the ``reason`` why it does
     not stream (null when it does, as far as this node knows)."""
     cursor.execute(statements.text("subscriptions"))
-    names = [column.name for column in cursor.description]
+    names = column_names(cursor)
     found = [dict(zip(names, row, strict=True)) for row in cursor]
     log = server_log().last_failures() if any(one["enabled"] and (one["errors"] or not one["heard"]) for one in found) else {}
     described, users = [], _users_tables(cursor) if log else {}
@@ -31,11 +32,11 @@ def describe_subscriptions(cursor: Any) -> list[dict[str, Any]]:
     return described
 
 
-def describe_senders(cursor: Any) -> list[dict[str, Any]]:
+def describe_senders(cursor: Cursor) -> list[dict[str, Any]]:
     """Describe each replication slot of a peer: does its walsender stream, how far behind is the peer (bytes of WAL), has the peer ``told`` up to
     where it has this node, and the ``reason`` why it does not stream."""
     cursor.execute(statements.text("senders"))
-    names = [column.name for column in cursor.description]
+    names = column_names(cursor)
     found = [dict(zip(names, row, strict=True)) for row in cursor]
     log = server_log().last_failures() if any(one["state"] not in ("streaming", "catchup") for one in found) else {}
     shown = ("name", "state", "told", "wal_status", "lag_bytes")
@@ -43,16 +44,16 @@ def describe_senders(cursor: Any) -> list[dict[str, Any]]:
             for one in found]
 
 
-def _users_tables(cursor: Any) -> dict[str, tuple[str, str]]:
+def _users_tables(cursor: Cursor) -> dict[str, tuple[str, str]]:
     """Tell what a message to a table beside a user's table was: ``{"unison.t_image": ("UPDATE", "public.t")}``."""
     cursor.execute("SELECT schema_name || '.' || table_name, 'unison.' || image_name, 'unison.' || tombstone_name FROM unison.replicated_table")
     return {name: ("UPDATE" if name == image else "DELETE", table) for table, image, tombstone in cursor for name in (image, tombstone)}
 
 
-def trouble(cursor: Any) -> dict[str, int]:
+def trouble(cursor: Cursor) -> dict[str, int]:
     """Count what the keeper of the server sets its pace by: ``apply_errors`` since ever, and ``unconnected`` subscriptions now."""
     cursor.execute(statements.text("trouble"))
-    return dict(zip(("apply_errors", "unconnected"), cursor.fetchone(), strict=True))
+    return dict(zip(("apply_errors", "unconnected"), one_row(cursor), strict=True))
 
 
 def subscription_reason(one: dict[str, Any], failure: Failure | None) -> str | None:

@@ -11,11 +11,13 @@ and send it. The beats tell them (sql/send_beat.sql).
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 from psycopg2 import sql
 
 from services import statements
+from services.driver import Connection, Cursor, one_row
 from services.errors import ServiceError
 from services.share import Attempts, Share, said, shares, with_work
 
@@ -45,7 +47,7 @@ class Done:
     collected: int = 0
 
 
-def maintain(connection, upkeep: Upkeep) -> dict:
+def maintain(connection: Connection, upkeep: Upkeep) -> dict[str, Any]:
     """Do one round of maintenance.
 
     Returns the numbers of :class:`Done`; ``failing``, tables by name, for how many seconds and why; and ``prepared``, transactions by name (their
@@ -66,12 +68,12 @@ def maintain(connection, upkeep: Upkeep) -> dict:
             _collect(cursor, tables, attempts, done)
     for share in tables:
         if share.overdue and share.again and attempts.left_s > 0:
-            _make_up(connection, share, attempts, done)
+            _make_up(connection, share, share.overdue, attempts, done)
     with connection, connection.cursor() as cursor:
         return vars(done) | _failing(cursor)
 
 
-def sweep(connection) -> int:
+def sweep(connection: Connection) -> int:
     """Delete every row that is older than its tombstone, of every table; returns how many there were.
 
     ServiceError names the tables that could not be swept; the others are.
@@ -94,23 +96,23 @@ def sweep(connection) -> int:
     return swept
 
 
-def _begin(cursor, upkeep: Upkeep) -> tuple[int, int]:
+def _begin(cursor: Cursor, upkeep: Upkeep) -> tuple[int, int]:
     """Record the round; returns its number, and from which round on tombstones must be swept."""
     cursor.execute("SELECT nextval('unison.round_number')")
-    number = cursor.fetchone()[0]
+    number = one_row(cursor)[0]
     # Each a statement of its own: the number must be drawn before the running transactions are looked at, and these before the prepared ones.
     cursor.execute(statements.text("running"))
-    running = cursor.fetchone()[0]
+    running = one_row(cursor)[0]
     cursor.execute(statements.text("round"), {"number": number, "running": running, "retention_s": upkeep.tombstone_retention_s})
-    return number, cursor.fetchone()[0]
+    return number, one_row(cursor)[0]
 
 
-def _as_replica(cursor) -> None:
+def _as_replica(cursor: Cursor) -> None:
     """Let what follows be no new deletion."""
     cursor.execute("SET LOCAL session_replication_role = replica")
 
 
-def _sweep_and_trim(cursor, tables: list[Share], since: int, attempts: Attempts, done: Done) -> None:
+def _sweep_and_trim(cursor: Cursor, tables: list[Share], since: int, attempts: Attempts, done: Done) -> None:
     overdue = {str(share) for share in tables if share.overdue == "sweep"}
     well = list({str(share): share for share in tables if str(share) not in overdue}.values())
     chosen = arrived_since(since)
@@ -124,7 +126,7 @@ def _sweep_and_trim(cursor, tables: list[Share], since: int, attempts: Attempts,
             done.swept, done.trimmed = done.swept + numbers[0], done.trimmed + numbers[1]
 
 
-def _collect(cursor, tables: list[Share], attempts: Attempts, done: Done) -> None:
+def _collect(cursor: Cursor, tables: list[Share], attempts: Attempts, done: Done) -> None:
     """Forget the tombstones that every member has applied."""
     found = _bounds(cursor)
     if found is None:
@@ -139,18 +141,18 @@ def _collect(cursor, tables: list[Share], attempts: Attempts, done: Done) -> Non
             done.swept, done.collected = done.swept + numbers[0], done.collected + numbers[1]
 
 
-def _bounds(cursor) -> tuple[int, sql.Composable, list[list[str]]] | None:
+def _bounds(cursor: Cursor) -> tuple[int, sql.Composable, list[list[str]]] | None:
     """Return the round before which tombstones may be forgotten, the condition for them, and the tables of which none may be."""
     cursor.execute(statements.text("collect"))
     found = cursor.fetchone()
     return found and (found[0], sql.SQL("d.unison_arrived < {} AND d.modified_ts < to_timestamp({})").format(*map(sql.Literal, found[:2])), found[2])
 
 
-def _make_up(connection, share: Share, attempts: Attempts, done: Done) -> None:
-    """Do what failed in an earlier round, in a transaction of its own, and forget that it failed."""
+def _make_up(connection: Connection, share: Share, part: str, attempts: Attempts, done: Done) -> None:
+    """Do the part that failed in an earlier round, in a transaction of its own, and forget that it failed."""
     def work(share: Share) -> Done:
-        if share.overdue == "sweep":
-            return Done(share.sweep(cursor, arrived_since(since)), share.trim(cursor))
+        if part == "sweep":
+            return Done(share.sweep(cursor, condition), share.trim(cursor))
         found = _bounds(cursor)
         if found is None or [share.schema, share.table] in found[2]:
             # not now, and then it is no failure of this table's
@@ -162,13 +164,14 @@ def _make_up(connection, share: Share, attempts: Attempts, done: Done) -> None:
         since = share.claim(cursor)
         if since is None:
             return
+        condition = arrived_since(since)
         _as_replica(cursor)
-        if made := attempts.attempt(cursor, share, share.overdue, since, work):
+        if made := attempts.attempt(cursor, share, part, since, work):
             share.forget(cursor)
             done.swept, done.trimmed, done.collected = done.swept + made.swept, done.trimmed + made.trimmed, done.collected + made.collected
 
 
-def _failing(cursor) -> dict[str, list[dict]]:
+def _failing(cursor: Cursor) -> dict[str, list[dict[str, Any]]]:
     cursor.execute(statements.text("overdue"))
     found = cursor.fetchall()
     return {"failing": [{"table": name, "age_s": age_s, "reason": reason} for kind, name, _, age_s, reason in found if kind == "table"],

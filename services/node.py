@@ -1,10 +1,14 @@
 """Node: one member of the cluster, its database and what it knows of itself."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 from microesb import microesb
 from psycopg2 import sql
 
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
+from services.driver import Cursor, column_names, one_row
 from services.errors import ServiceError
 from services.faults import all_changes, doubt, guard_fault, in_words
 from services.kept import kept
@@ -14,14 +18,28 @@ from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.retry import retried
 from services.role import GROUPS
+from services.role import Role as OneRole
 from services.server import UNSEEN, administer, agent, change, changing, connect, question, unless_changing
 from services.subscription import link_ends
 from services.table import replicated_tables
 from services.texts import code_digest
 
+if TYPE_CHECKING:
+    # for annotations only: importing these when the program runs would be a circle
+    from services.cluster import Cluster
+
 
 class Node(microesb.ClassHandler):
     """The node that the call reaches, by name and index; ``database`` is the one that is replicated."""
+
+    name: str
+    index: int
+    database: str
+    tombstone_retention_s: int
+    conflict_retention_s: int
+    conflict_bytes: int
+    parent_object: "Cluster"
+    Role: Iterable[OneRole]
 
     @retried
     def prepare(self) -> Result:
@@ -58,7 +76,8 @@ class Node(microesb.ClassHandler):
         """Install the guard again that is off or was replaced; every table of the node may have been changed meanwhile, so all are compared."""
         with administer(self.database) as connection, connection.cursor() as cursor:
             fault = guard_fault(cursor)
-            installation.install(cursor, owner_of(cursor, agent()), self.database, (self.parent_object.id, self.name, self.index))
+            installation.install(cursor, self._owner(cursor), self.database,
+                                 (self.parent_object.id, self.name, self.index))
             doubt(cursor)
         result.done.append(f"restored the guard: {fault}")
 
@@ -66,7 +85,7 @@ class Node(microesb.ClassHandler):
         with administer("postgres", autocommit=True, settings=UNSEEN) as connection, connection.cursor() as cursor:
             for group in GROUPS:
                 cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [group])
-                if not cursor.fetchone()[0]:
+                if not one_row(cursor)[0]:
                     cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(group)))
             for role in self.Role:
                 role.set_up(cursor, result)
@@ -76,8 +95,8 @@ class Node(microesb.ClassHandler):
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
-        data = {"prepared": False, "serving": False, "stale": None, "fault": None, "roles": [], "tables": [], "subscriptions": [], "senders": [],
-                "upkeep": None}
+        data: dict[str, Any] = {"prepared": False, "serving": False, "stale": None, "fault": None, "roles": [],
+                                "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
         try:
             with question(self.database) as connection, connection.cursor() as cursor:
                 identity = self._identity(cursor)
@@ -115,7 +134,7 @@ class Node(microesb.ClassHandler):
         with question(self.database) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
             cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
-            position = cursor.fetchone()[0]
+            position = one_row(cursor)[0]
             cursor.execute("SELECT s.slot_name, coalesce(r.replay_lsn, s.confirmed_flush_lsn)::text FROM pg_replication_slots s"
                            " LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name LIKE %s", [r"unison\_%"])
             return Result(data={"position": position, "confirmed": {link_ends(slot)[1]: lsn for slot, lsn in cursor}})
@@ -149,7 +168,7 @@ class Node(microesb.ClassHandler):
                 changed = pinned.keep(cursor, self.database, self.require_prepared(cursor)) if free else []
             return Result(swept_sentence(done["swept"]), done | seen | {"settings": changed + pinned.overridden(self.database)})
 
-    def require_prepared(self, cursor) -> str:
+    def require_prepared(self, cursor: Cursor) -> str:
         """Return the owner role's name, or raise ServiceError when this is not the node that the call is for."""
         identity = self._identity(cursor)
         if identity is None:
@@ -157,15 +176,18 @@ class Node(microesb.ClassHandler):
         self._refuse_another(identity)
         if identity["fault"]:
             raise ServiceError(f"{self.name} is of another version", identity["fault"], "python3 orchestrator.py up")
+        return self._owner(cursor)
+
+    def _owner(self, cursor: Cursor) -> str:
         owner = owner_of(cursor, agent())
         if owner is None:
             raise ServiceError(f"{self.name} is not prepared", "the agent has the rights of no owner", "call node.prepare first")
         return owner
 
-    def require_current(self, cursor) -> None:
+    def require_current(self, cursor: Cursor) -> None:
         """Raise ServiceError when an old copy of the node's data was put back."""
         cursor.execute("SELECT stale FROM unison.node")
-        found = cursor.fetchone()[0] or stale.reason(cursor)
+        found = one_row(cursor)[0] or stale.reason(cursor)
         if found:
             raise ServiceError(f"{self.name} is stale", found, "remove its data and make it anew: docs/operations.md, An old copy of a disk")
 
@@ -173,18 +195,18 @@ class Node(microesb.ClassHandler):
         """Raise ServiceError before a role or a password is changed, when the server is that of another node."""
         with administer("postgres") as connection, connection.cursor() as cursor:
             cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [agent()])
-            if not cursor.fetchone()[0] or not database_exists(cursor, self.database):
+            if not one_row(cursor)[0] or not database_exists(cursor, self.database):
                 return
         with connect(self.database) as connection, connection.cursor() as cursor:
             self._refuse_another(self._identity(cursor))
 
-    def _refuse_another(self, identity: dict | None) -> None:
+    def _refuse_another(self, identity: dict[str, Any] | None) -> None:
         asked = (self.parent_object.id, self.name, self.index)
         if identity is not None and asked != (found := (identity["cluster"], identity["name"], identity["index"])):
             raise ServiceError("this is another node", "it is {1} with index {2} of cluster {0}".format(*found),
                                "the call is for {1} with index {2} of cluster {0}".format(*asked))
 
-    def _identity(self, cursor) -> dict | None:
+    def _identity(self, cursor: Cursor) -> dict[str, Any] | None:
         """Tell who the node is; ``fault`` says why it cannot be used before it is prepared again, or is null."""
         found = installation.recorded(cursor)
         # a column that an older version lacks
@@ -195,23 +217,23 @@ def swept_sentence(swept: int) -> list[str]:
     return [f"swept {swept} rows that were older than their tombstone"] if swept else []
 
 
-def version(cursor) -> str:
+def version(cursor: Cursor) -> str:
     cursor.execute("SHOW server_version")
-    return cursor.fetchone()[0]
+    return str(one_row(cursor)[0])
 
 
-def up_s(cursor) -> float:
+def up_s(cursor: Cursor) -> float:
     """Return for how many seconds the server has been running."""
     cursor.execute("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float")
-    return cursor.fetchone()[0]
+    return float(one_row(cursor)[0])
 
 
-def database_exists(cursor, database: str) -> bool:
+def database_exists(cursor: Cursor, database: str) -> bool:
     cursor.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [database])
-    return cursor.fetchone()[0]
+    return bool(one_row(cursor)[0])
 
 
-def describe_roles(cursor) -> list[str]:
+def describe_roles(cursor: Cursor) -> list[str]:
     """List the roles of the cluster that can log in and do their work: the owner and the members of the groups."""
     # a replicator that policies apply to is none
     cursor.execute("SELECT rolname FROM pg_roles WHERE rolcanlogin AND (rolbypassrls OR NOT rolreplication)"
@@ -220,10 +242,11 @@ def describe_roles(cursor) -> list[str]:
     return [row[0] for row in cursor]
 
 
-def describe_tables(cursor) -> list[dict]:
+def describe_tables(cursor: Cursor) -> list[dict[str, Any]]:
     """Describe each replicated table; ``fault`` says in words why its merge is not as this program installs it, or is null."""
     published, changed, guard = published_tables(cursor), all_changes(cursor), guard_fault(cursor)
     tables = []
+    fault: str | None
     for table in replicated_tables(cursor):
         name = (table["schema"], table["name"])
         if table["digest"] != code_digest():
@@ -235,9 +258,9 @@ def describe_tables(cursor) -> list[dict]:
     return tables
 
 
-def describe_upkeep(cursor) -> dict:
+def describe_upkeep(cursor: Cursor) -> dict[str, Any]:
     """Describe what the node remembers, and since when the members have confirmed (seconds, null while they never have)."""
     cursor.execute(statements.text("collect"))
     found = cursor.fetchone()
     cursor.execute(statements.text("upkeep"), {"round": found[0] if found else None})
-    return dict(zip((column.name for column in cursor.description), cursor.fetchone(), strict=True))
+    return dict(zip(column_names(cursor), one_row(cursor), strict=True))

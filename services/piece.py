@@ -1,11 +1,11 @@
 """Pieces of a table: ranges of a unique key, each small enough for one transaction."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import sql
 
 from services import shape, statements
+from services.driver import Connection
 
 # a transaction of this size is decoded and skipped in no time by those who watch the WAL
 PIECE_BYTES = 1024 * 1024
@@ -54,7 +54,7 @@ def parts_of(found: shape.Shape) -> list[Part]:
             Part("tombstones", tombstone, [*found.key, *shape.TOMBSTONE_COLUMNS], [*found.key, *shape.VERSION_COLUMNS])]
 
 
-def next_end(peer: Any, part: Part, last: list[str] | None, rows: int) -> list[str] | None:
+def next_end(peer: Connection, part: Part, last: list[str] | None, rows: int) -> list[str] | None:
     """Ask the peer for the key that ends a piece of so many rows behind ``last``; None when there are no more."""
     key = statements.joined(part.key)
     backwards = sql.SQL(", ").join(sql.SQL("{} DESC").format(sql.Identifier(column)) for column in part.key)

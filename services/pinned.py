@@ -6,11 +6,11 @@ ours, checked by each round of maintenance and set again. The agent's own sessio
 """
 
 import time
-from typing import Any
 
 from psycopg2 import sql
 
 from services import statements
+from services.driver import Cursor
 from services.server import administer
 
 # No limit that is meant for a client, no default that turns a transaction into another one, no reading of values in another way.
@@ -32,7 +32,7 @@ LOOK_EVERY_S = 15.0
 _looked: tuple[float, list[str]] | None = None
 
 
-def keep(cursor: Any, database: str, owner: str) -> list[str]:
+def keep(cursor: Cursor, database: str, owner: str) -> list[str]:
     """Pin the settings of the owner and of the replicators in this database where they are not; returns what was changed since, a sentence each.
 
     Workers that run with others are ended: PostgreSQL starts them again, with these.

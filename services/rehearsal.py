@@ -6,12 +6,12 @@ then would be missing there. That a value does not please an expression says not
 """
 
 import re
-from typing import Any
 
 import psycopg2
 from psycopg2 import errors, sql
 
 from services import statements
+from services.driver import Cursor, one_row
 from services.errors import ServiceError
 
 MISSING = (errors.UndefinedFunction, errors.UndefinedTable, errors.UndefinedObject, errors.UndefinedColumn, errors.InvalidSchemaName)
@@ -19,10 +19,10 @@ MISSING = (errors.UndefinedFunction, errors.UndefinedTable, errors.UndefinedObje
 SAMPLES = ("a", "1", "true", "2020-01-01", "1 day", "00:00", "{}", "127.0.0.1", "00000000-0000-0000-0000-000000000000", "(1,1)", "[1,2)", "08:00:2b:01:02:03")
 
 
-def require_rehearsed(cursor: Any, schema: str, table: str) -> None:
+def require_rehearsed(cursor: Cursor, schema: str, table: str) -> None:
     """Raise ServiceError, with the statement that mends it, when an expression of the table needs a search path. Leaves no trace."""
     cursor.execute("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))::oid", [schema, table])
-    oid = cursor.fetchone()[0]
+    oid = one_row(cursor)[0]
     cursor.execute(statements.text("rehearsed"), {"table": oid})
     expressions = cursor.fetchall()
     if not expressions:
@@ -41,7 +41,7 @@ def require_rehearsed(cursor: Any, schema: str, table: str) -> None:
                                f"ALTER FUNCTION {function or '...'} SET search_path = pg_catalog, {schema}")
 
 
-def _sample(cursor: Any, kind: str, generated: bool) -> sql.Composable:
+def _sample(cursor: Cursor, kind: str, generated: bool) -> sql.Composable:
     """Find a value of the type, NULL if none is known. ``kind`` is the catalogue's own text."""
     if not generated:
         for sample in SAMPLES:
@@ -52,7 +52,7 @@ def _sample(cursor: Any, kind: str, generated: bool) -> sql.Composable:
     return sql.SQL("NULL::{}").format(sql.SQL(kind))
 
 
-def _attempt(cursor: Any, statement: sql.Composable) -> psycopg2.Error | None:
+def _attempt(cursor: Cursor, statement: sql.Composable) -> psycopg2.Error | None:
     """Execute a statement as an apply worker would; returns what it failed with."""
     cursor.execute("SAVEPOINT rehearsal; SELECT set_config('search_path', '', true)")
     try:
@@ -64,7 +64,7 @@ def _attempt(cursor: Any, statement: sql.Composable) -> psycopg2.Error | None:
     return None
 
 
-def _function(cursor: Any, context: str) -> str | None:
+def _function(cursor: Cursor, context: str) -> str | None:
     """Name the function that was called from outside, which is the last line of an error's context."""
     named = re.findall(r'SQL function "([^"]+)"|PL/pgSQL function (?:\S+\.)?"?([^\s".(]+)"?\(', context)
     if not named:

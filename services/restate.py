@@ -9,14 +9,15 @@ that left no tombstone is undone. See docs/decisions/0014-the-guard.md.
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 from psycopg2 import sql
 
 from services import shape, statements
+from services.driver import Connection, Cursor, one_row
 
 
-def restate(connection: Any, open_peer: Callable[[], AbstractContextManager], subscription: str, node_index: int, owner: str) -> int | None:
+def restate(connection: Connection, open_peer: Callable[[], AbstractContextManager[Connection]], subscription: str,
+            node_index: int, owner: str) -> int | None:
     """Send again what the peer of a subscription lacks of its doubtful tables; returns how many rows there were, None without such a table.
 
     ``connection`` is in autocommit mode and is left so. Repeatable: a table is doubtful until what it lacks is sent.
@@ -42,7 +43,8 @@ def restate(connection: Any, open_peer: Callable[[], AbstractContextManager], su
             connection.autocommit = True
 
 
-def _restate_table(cursor: Any, open_peer: Callable[[], AbstractContextManager], found: shape.Shape, node_index: int, owner: str) -> int:
+def _restate_table(cursor: Cursor, open_peer: Callable[[], AbstractContextManager[Connection]], found: shape.Shape,
+                   node_index: int, owner: str) -> int:
     names = found.parts(node_index)["names"] | {"stored": statements.joined(found.stored), "t_stored": statements.joined(found.stored, "t"),
                                                 "p_key": statements.joined(list(found.key), "p"), "owner": sql.Identifier(owner)}
     # the whole table is read at both ends
@@ -56,6 +58,6 @@ def _restate_table(cursor: Any, open_peer: Callable[[], AbstractContextManager],
         file.seek(0)
         cursor.copy_expert("COPY pg_temp.unison_peer_rows FROM STDIN", file)
     cursor.execute(statements.render("restate", cursor, **names))
-    sent = cursor.fetchone()[0]
+    sent: int = one_row(cursor)[0]
     cursor.execute("SET LOCAL ROLE NONE")
     return sent

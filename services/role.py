@@ -9,6 +9,7 @@ import psycopg2.extensions
 from microesb import microesb
 from psycopg2 import sql
 
+from services.driver import Cursor, one_row
 from services.result import Result
 
 # Without login: what the kinds may do is granted to these, so that a service need not know who is a writer.
@@ -26,7 +27,11 @@ MEMBERSHIPS = {
 class Role(microesb.MultiClassHandler):
     """A role that can log in; ``kind`` is one of owner, replicator, writer, reader."""
 
-    def set_up(self, cursor, result: Result) -> None:
+    name: str
+    kind: str
+    password: str
+
+    def set_up(self, cursor: Cursor, result: Result) -> None:
         """Make the role, its password and its memberships, where they are missing."""
         name = sql.Identifier(self.name)
         cursor.execute("SELECT rolpassword, rolbypassrls FROM pg_authid WHERE rolname = %s", [self.name])
@@ -44,7 +49,7 @@ class Role(microesb.MultiClassHandler):
             result.done.append(f"set the password of {self.name}")
         for group in MEMBERSHIPS[self.kind]:
             cursor.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", [self.name, group])
-            if not cursor.fetchone()[0]:
+            if not one_row(cursor)[0]:
                 cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), name))
 
 

@@ -4,13 +4,14 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import psycopg2
 import psycopg2.errors
 from psycopg2 import sql
 
 from services import shape, statements
+from services.driver import Connection, Cursor
 from services.errors import ServiceError
 from services.headroom import Headroom
 from services.piece import Part, Size, next_end, parts_of
@@ -21,7 +22,8 @@ ATTEMPTS = 10
 ALL = sql.SQL("true")
 
 
-def seed(connection: Any, open_peer: Callable[[], AbstractContextManager[Any]], subscription: str) -> tuple[int, list[str]]:
+def seed(connection: Connection, open_peer: Callable[[], AbstractContextManager[Connection]],
+         subscription: str) -> tuple[int, list[str]]:
     """Merge the rows and tombstones that the peer holds of each table that is not seeded yet; returns how many this call
     merged, and sentences about what it could not spare others.
 
@@ -46,7 +48,7 @@ def seed(connection: Any, open_peer: Callable[[], AbstractContextManager[Any]], 
                 cursor.execute("SELECT pg_replication_origin_session_reset()")
 
 
-def ensure_origin(cursor) -> None:
+def ensure_origin(cursor: Cursor) -> None:
     """Make the replication origin of seeds; ``cursor`` is a superuser's."""
     cursor.execute("SELECT CASE WHEN pg_replication_origin_oid(%s) IS NULL THEN pg_replication_origin_create(%s) END", [ORIGIN] * 2)
 
@@ -54,7 +56,7 @@ def ensure_origin(cursor) -> None:
 class _Seed:
     """One call's way through the tables of one subscription."""
 
-    def __init__(self, connection: Any, cursor: Any, peer: Any, subscription: str):
+    def __init__(self, connection: Connection, cursor: Cursor, peer: Connection, subscription: str):
         self._connection, self._cursor, self._peer, self._subscription = connection, cursor, peer, subscription
         # The peer writes WAL, too: with checksums, who reads a page first after it was written may log it whole.
         self._rooms = ((Headroom(), connection), (Headroom(), peer))
@@ -128,7 +130,7 @@ class _Seed:
         return rows, length
 
 
-def begin_merging(cursor: Any) -> None:
+def begin_merging(cursor: Cursor) -> None:
     """Let what this transaction inserts be merged as what a peer holds."""
     # a large piece takes its time, and so may a worker that holds a row
     # What is copied says nothing of what its writer had seen, so it makes no conflict; the stream does, on one of the two nodes at least.
@@ -137,7 +139,7 @@ def begin_merging(cursor: Any) -> None:
                    " SET LOCAL unison.seeding = on; SELECT set_config('unison.careful', pg_current_xact_id()::text, true)")
 
 
-def unseeded(cursor: Any, subscription: str) -> list[tuple[str, str]]:
+def unseeded(cursor: Cursor, subscription: str) -> list[tuple[str, str]]:
     """List the tables that the subscription carries and whose rows of before it has not merged, as schema and name."""
     cursor.execute("SELECT r.schema_name, r.table_name FROM pg_subscription s JOIN pg_subscription_rel l ON l.srsubid = s.oid"
                    " JOIN unison.replicated_table r ON l.srrelid = to_regclass(format('%%I.%%I', r.schema_name, r.table_name))"
@@ -146,7 +148,8 @@ def unseeded(cursor: Any, subscription: str) -> list[tuple[str, str]]:
     return [(schema, name) for schema, name in cursor.fetchall()]
 
 
-def copy(peer: Any, cursor: Any, table: sql.Composable, columns: list[str], chosen: sql.Composable = ALL) -> tuple[int, int]:
+def copy(peer: Connection, cursor: Cursor, table: sql.Composable, columns: list[str],
+         chosen: sql.Composable = ALL) -> tuple[int, int]:
     """Stream the chosen rows of a table from ``peer`` into the node behind ``cursor``; returns how many there were, and their bytes as text."""
     names = statements.joined(columns)
     # COPY of a query, because COPY of a table takes no generated columns and asks for more rights

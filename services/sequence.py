@@ -3,6 +3,7 @@
 from microesb import microesb
 from psycopg2 import sql
 
+from services.driver import Cursor
 from services.errors import ServiceError
 from services.result import Result
 
@@ -17,8 +18,10 @@ def node_range(index: int) -> tuple[int, int]:
 class Sequence(microesb.MultiClassHandler):
     """A sequence that the call names by the column which owns it; columns that it does not name get their range all the same."""
 
+    column: str
 
-def set_range(cursor, table: tuple[str, str], column: str, index: int, result: Result) -> None:
+
+def set_range(cursor: Cursor, table: tuple[str, str], column: str, index: int, result: Result) -> None:
     """Confine the sequence of a table's column to the node's range; running out is then an error and never a collision.
 
     Repeatable: a sequence that has the range is left as it is, with the values it has drawn.

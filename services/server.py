@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 
 from services.agent_role import ensure_agent_role, former_owner
+from services.driver import Connection
 from services.errors import ServiceError
 from services.server_log import ServerLog
 
@@ -97,7 +97,7 @@ def options(settings: dict[str, str]) -> str:
     return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in (uniform | settings).items())
 
 
-def unlimit(connection: Any) -> None:
+def unlimit(connection: Connection) -> None:
     """Lift the limit that older servers do not know, and would not take as an option."""
     if connection.server_version >= 170000:
         connection.autocommit = True
@@ -107,7 +107,8 @@ def unlimit(connection: Any) -> None:
 
 
 @contextmanager
-def connect(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None, connect_timeout_s: int = 5) -> Iterator:
+def connect(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None,
+            connect_timeout_s: int = 5) -> Iterator[Connection]:
     """Open a connection to ``database`` as the agent's own role, commit at the end, roll back on an exception.
 
     The role has the rights of the owner, and may choose which triggers fire; so what the owner makes run here gains nothing (services/agent_role.py).
@@ -127,7 +128,8 @@ def connect(database: str, *, autocommit: bool = False, settings: dict[str, str]
 
 
 @contextmanager
-def administer(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None, connect_timeout_s: int = 5) -> Iterator:
+def administer(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None,
+               connect_timeout_s: int = 5) -> Iterator[Connection]:
     """Open a connection as :func:`connect` does, but as the superuser.
 
     For what nobody else may do, and for nothing that reads or writes a table, or calls a function, that the owner can change. RESET ROLE takes a superuser's
@@ -158,7 +160,8 @@ def changing() -> Iterator[None]:
 
 
 @contextmanager
-def question(database: str, how: Callable[..., AbstractContextManager] | None = None) -> Iterator:
+def question(database: str,
+             how: Callable[..., AbstractContextManager[Connection]] | None = None) -> Iterator[Connection]:
     """Open a connection as ``how`` does (:func:`connect`, or :func:`administer`), for a question that is answered at once or not at all.
 
     A server that is frozen takes the caller's time, but never more than a few of our threads. Raises ServiceError when it does not answer in time.
@@ -186,7 +189,8 @@ def unless_changing() -> Iterator[bool]:
 
 
 @contextmanager
-def change(database: str, *, autocommit: bool = False, settings: dict[str, str] | None = None) -> Iterator:
+def change(database: str, *, autocommit: bool = False,
+           settings: dict[str, str] | None = None) -> Iterator[Connection]:
     """Open a connection as :func:`connect` does, and keep every other change of this node out meanwhile. It waits for no lock for long."""
     with changing(), connect(database, autocommit=autocommit, settings={"lock_timeout": CHANGE_LOCK_TIMEOUT} | (settings or {})) as connection:
         yield connection
@@ -203,7 +207,7 @@ def agent() -> str:
     return _current().role
 
 
-def _open(database: str, role: str, settings: dict[str, str] | None, connect_timeout_s: int):
+def _open(database: str, role: str, settings: dict[str, str] | None, connect_timeout_s: int) -> Connection:
     server = _current()
     try:
         connection = psycopg2.connect(
@@ -225,7 +229,7 @@ def _adopt(database: str, role: str) -> None:
 
 
 @contextmanager
-def _transaction(connection, autocommit: bool) -> Iterator[None]:
+def _transaction(connection: Connection, autocommit: bool) -> Iterator[None]:
     try:
         connection.autocommit = autocommit
         yield

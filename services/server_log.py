@@ -54,11 +54,12 @@ def last_failures(lines: Iterable[str]) -> dict[tuple[str, str], Failure]:
         end = ("apply", workers[process]) if process in workers else ("sender", sender.group(1)) if sender else None
         if end is None:
             continue
+        same = latest.get(process) == end
         if severity in ("ERROR", "FATAL", "PANIC") and not text.startswith(ORDERLY):
             place = text.find(CONNECTION)
             found[end] = Failure(text if place < 0 else text[place + len(CONNECTION):], connecting=place >= 0)
             latest[process] = end
-        elif severity == "CONTEXT" and latest.get(process) == end and "processing remote data" in text:
+        elif severity == "CONTEXT" and same and "processing remote data" in text:
             table, action, finished = (pattern.search(text) for pattern in (RELATION, MESSAGE_TYPE, FINISHED))
             found[end] = replace(found[end], table=table and table.group(1), action=action and action.group(1), finished=finished and finished.group(1))
         elif severity not in ("DETAIL", "HINT", "CONTEXT", "STATEMENT"):

@@ -11,6 +11,7 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from services import statements
+from services.driver import Cursor, one_row
 from services.statements import joined
 
 Answer = TypeVar("Answer")
@@ -35,7 +36,7 @@ class Share:
     def __str__(self) -> str:
         return f"{self.schema}.{self.table}"
 
-    def sweep(self, cursor, chosen: sql.Composable = EVERY_TOMBSTONE) -> int:
+    def sweep(self, cursor: Cursor, chosen: sql.Composable = EVERY_TOMBSTONE) -> int:
         """Delete the rows that are older than their tombstone; returns how many there were. The transaction must be in replica role.
 
         ``chosen`` is the condition for the tombstones ``d`` to be looked at; all of them by default.
@@ -44,46 +45,47 @@ class Share:
             "table": sql.Identifier(self.schema, self.table), "tombstone": sql.Identifier("unison", self.tombstone),
             "schema_text": sql.Literal(self.schema), "table_text": sql.Literal(self.table)}
         cursor.execute(statements.render("sweep", cursor, chosen=chosen, **names))
-        return cursor.fetchone()[0]
+        swept: int = one_row(cursor)[0]
+        return swept
 
-    def trim(self, cursor) -> int:
+    def trim(self, cursor: Cursor) -> int:
         """Delete the images: each is in the WAL, where the peers get it from; returns how many there were."""
         cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier("unison", self.image)))
         return cursor.rowcount
 
-    def collect(self, cursor, chosen: sql.Composable) -> tuple[int, int]:
+    def collect(self, cursor: Cursor, chosen: sql.Composable) -> tuple[int, int]:
         """Forget the chosen tombstones; returns how many rows had to be swept for it, and how many were forgotten."""
         # what raced with one of these has no later chance to be found
         swept = self.sweep(cursor, chosen)
         cursor.execute(sql.SQL("DELETE FROM {} AS d WHERE {}").format(sql.Identifier("unison", self.tombstone), chosen))
         return swept, cursor.rowcount
 
-    def note(self, cursor, part: str, since: int, took_s: float, error: psycopg2.Error) -> None:
+    def note(self, cursor: Cursor, part: str, since: int, took_s: float, error: psycopg2.Error) -> None:
         """Remember that a part failed: from round ``since`` on it has to be made up for."""
         cursor.execute(
             "INSERT INTO unison.overdue AS o (schema_name, table_name, share, since, took_s, reason) VALUES (%s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (schema_name, table_name, share) DO UPDATE SET since = least(o.since, excluded.since), tried_at = excluded.tried_at,"
             " took_s = excluded.took_s, reason = excluded.reason", [self.schema, self.table, part, since, took_s, said(error)])
 
-    def claim(self, cursor) -> int | None:
+    def claim(self, cursor: Cursor) -> int | None:
         """Lock the note of what failed; returns since which round that is, None when somebody else makes up for it just now or has."""
         cursor.execute("SELECT since FROM unison.overdue WHERE (schema_name, table_name, share) = (%s, %s, %s) FOR UPDATE SKIP LOCKED",
                        [self.schema, self.table, self.overdue])
         found = cursor.fetchone()
         return found[0] if found else None
 
-    def forget(self, cursor) -> None:
+    def forget(self, cursor: Cursor) -> None:
         """Remove the note: what failed is made up for."""
         cursor.execute("DELETE FROM unison.overdue WHERE (schema_name, table_name, share) = (%s, %s, %s)", [self.schema, self.table, self.overdue])
 
 
-def shares(cursor) -> list[Share]:
+def shares(cursor: Cursor) -> list[Share]:
     """List the replicated tables, those first whose share failed, which waits the longest first; one that failed in both parts is there twice."""
     cursor.execute(statements.text("shares"))
     return [Share(schema, table, image, tombstone, tuple(key), overdue, again) for schema, table, image, tombstone, key, overdue, again in cursor]
 
 
-def with_work(cursor, asked: list[Share], chosen: sql.Composable) -> tuple[list[Share], list[Share]]:
+def with_work(cursor: Cursor, asked: list[Share], chosen: sql.Composable) -> tuple[list[Share], list[Share]]:
     """Tell which of the tables have images to trim, and which have chosen tombstones ``d``.
 
     Two statements for all tables, of which the second looks only into those that are not empty: what nobody writes to costs next to nothing.
@@ -111,7 +113,7 @@ def with_work(cursor, asked: list[Share], chosen: sql.Composable) -> tuple[list[
 
 
 @contextmanager
-def savepoint(cursor) -> Iterator[None]:
+def savepoint(cursor: Cursor) -> Iterator[None]:
     """Undo what the block did when a statement of it fails, and nothing else of the transaction."""
     cursor.execute("SAVEPOINT share")
     try:
@@ -135,7 +137,8 @@ class Attempts:
     def __init__(self, left_s: float):
         self.left_s = left_s
 
-    def attempt(self, cursor, share: Share, part: str, since: int, work: Callable[[Share], Answer]) -> Answer | None:
+    def attempt(self, cursor: Cursor, share: Share, part: str, since: int,
+                work: Callable[[Share], Answer]) -> Answer | None:
         """Do ``work``, the part of a share that looks back to round ``since``; None when it failed."""
         began = time.monotonic()
         try:

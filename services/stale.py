@@ -6,11 +6,11 @@ what it had confirmed to them. So nobody may write here, and nothing that it say
 
 import logging
 import secrets
-from typing import Any
 
 from psycopg2 import sql
 
 from services import statements
+from services.driver import Cursor, one_row
 
 # Apart enough that no two runs of a life meet, and rare enough that the numbers never end.
 RUN_STEP = 2**32
@@ -18,14 +18,14 @@ RUN_STEP = 2**32
 logger = logging.getLogger(__name__)
 
 
-def notice(cursor: Any) -> str | None:
+def notice(cursor: Cursor) -> str | None:
     """Begin a run of the node where one begins; return why the node is stale, None when nothing says so.
 
     What was noticed is remembered, the node serves no longer, and its tables are closed to writers and readers.
     """
     _begin_run(cursor)
     cursor.execute("SELECT stale FROM unison.node")
-    known: str | None = cursor.fetchone()[0]
+    known: str | None = one_row(cursor)[0]
     if known:
         return known
     found = reason(cursor)
@@ -36,13 +36,13 @@ def notice(cursor: Any) -> str | None:
     return found
 
 
-def reason(cursor: Any) -> str | None:
+def reason(cursor: Cursor) -> str | None:
     """Return what says that the node's data is older than what its peers have of it, None when nothing does. Changes nothing."""
     cursor.execute(statements.text("positions"))
     confirmed = cursor.fetchall()
     # behind them: what was written in between is no lack
     cursor.execute("SELECT pg_current_wal_insert_lsn()")
-    end = cursor.fetchone()[0]
+    end = one_row(cursor)[0]
     for peer, position in confirmed:
         if _lsn(position) > _lsn(end):
             return f"an old copy of its data was put back: {peer} has its WAL up to {position}, and here it ends at {end}"
@@ -52,14 +52,14 @@ def reason(cursor: Any) -> str | None:
     return None
 
 
-def _begin_run(cursor: Any) -> None:
+def _begin_run(cursor: Cursor) -> None:
     """Let the numbers of this start of the server lie where no other copy of the data has any."""
     cursor.execute("SELECT EXISTS (SELECT FROM unison.run WHERE last IS NULL AND started_at = pg_postmaster_start_time())")
-    if not cursor.fetchone()[0]:
+    if not one_row(cursor)[0]:
         cursor.execute(statements.text("begin_run"), {"step": RUN_STEP + secrets.randbelow(RUN_STEP)})
 
 
-def _close_tables(cursor: Any) -> None:
+def _close_tables(cursor: Cursor) -> None:
     cursor.execute("UPDATE unison.replicated_table SET is_open = false WHERE is_open RETURNING schema_name, table_name")
     for schema, name in cursor.fetchall():
         cursor.execute(sql.SQL("REVOKE SELECT, INSERT, UPDATE, DELETE ON {} FROM unison_writers, unison_readers").format(sql.Identifier(schema, name)))

@@ -6,6 +6,8 @@ from importlib import resources
 
 from psycopg2 import sql
 
+from services.driver import Connection, Cursor
+
 _BODY = re.compile(r"\$body\$(.*?)\$body\$", re.DOTALL)
 
 
@@ -15,17 +17,17 @@ def text(name: str) -> str:
     return resources.files("services").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def render(name: str, connection, **parts: sql.Composable) -> str:
+def render(name: str, connection: Connection | Cursor, **parts: sql.Composable) -> str:
     """Put ``parts`` into the ``{placeholders}`` of ``sql/<name>.sql``.
 
     A function's body between ``$body$`` marks becomes a quoted string, because an identifier may contain any mark.
     """
-    def quoted(match: re.Match) -> str:
+    def quoted(match: re.Match[str]) -> str:
         body = sql.SQL(match.group(1)).format(**parts).as_string(connection)
         bodies.append(sql.Literal(body))
         return f"{{body{len(bodies) - 1}}}"
 
-    bodies: list[sql.Literal] = []
+    bodies: list[sql.Composable] = []
     template = _BODY.sub(quoted, text(name))
     return sql.SQL(template).format(**parts, **{f"body{n}": body for n, body in enumerate(bodies)}).as_string(connection)
 

@@ -1,12 +1,14 @@
 """Subscription: what this node takes from one peer."""
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import psycopg2
 import psycopg2.extensions
 from microesb import microesb
 from psycopg2 import sql
 
+from services.driver import Connection, Cursor, one_row
 from services.errors import ServiceError
 from services.publication import NAME
 from services.restate import restate
@@ -14,6 +16,10 @@ from services.result import Result
 from services.retry import retried
 from services.seed import ensure_origin, seed, unseeded
 from services.server import UNSEEN, administer, change, options, security, unlimit
+
+if TYPE_CHECKING:
+    # for annotations only: importing these when the program runs would be a circle
+    from services.node import Node
 
 SLOT_TIMEOUT_S = 120
 # a seed reads range by range of a key, which its index gives in order, however little the planner knows of the table
@@ -33,6 +39,13 @@ def link_ends(name: str) -> tuple[str, str]:
 
 class Subscription(microesb.ClassHandler):
     """The subscription to the peer ``source``, reached at ``host`` and ``port`` as ``user``."""
+
+    source: str
+    host: str
+    port: int
+    user: str
+    password: str
+    parent_object: "Node"
 
     @retried
     def set_up(self) -> Result:
@@ -56,7 +69,7 @@ class Subscription(microesb.ClassHandler):
                 result.done.append(f"sent {doubtful} rows again that {self.source} held otherwise")
             # before the seed: a slot that nobody streams from would keep all of the peer's WAL meanwhile, up to its limit
             cursor.execute("SELECT subenabled FROM pg_subscription WHERE subname = %s", [name])
-            if not cursor.fetchone()[0]:
+            if not one_row(cursor)[0]:
                 superuser.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
                 result.done.append(f"enabled {name}")
             if unseeded(cursor, name):
@@ -71,7 +84,7 @@ class Subscription(microesb.ClassHandler):
             host=self.host, port=self.port, dbname=self.parent_object.database, user=self.user, password=self.password,
             connect_timeout=5, keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=20000, **security())
 
-    def _create(self, cursor, name: str, owner: str, result: Result) -> None:
+    def _create(self, cursor: Cursor, name: str, owner: str, result: Result) -> None:
         cursor.execute("SELECT subconninfo, pg_get_userbyid(subowner) FROM pg_subscription WHERE subname = %s", [name])
         found = cursor.fetchone()
         if found is not None and not self._slot_exists(name):
@@ -89,7 +102,7 @@ class Subscription(microesb.ClassHandler):
         if found is None or found[1] != owner:
             cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(owner)))
 
-    def _create_with_slot(self, cursor, name: str) -> None:
+    def _create_with_slot(self, cursor: Cursor, name: str) -> None:
         statement = sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
                             " WITH (copy_data = false, origin = none, enabled = false, streaming = off, slot_name = {})").format(
                                 sql.Identifier(name), sql.Literal(self._conninfo()), sql.Identifier(NAME), sql.Literal(name))
@@ -123,7 +136,7 @@ class Subscription(microesb.ClassHandler):
     def _slot_exists(self, name: str) -> bool:
         with self._peer() as peer, peer.cursor() as cursor:
             cursor.execute("SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %s AND wal_status <> 'lost')", [name])
-            return cursor.fetchone()[0]
+            return bool(one_row(cursor)[0])
 
     def _drop_stale_slot(self, name: str) -> bool:
         """Drop the slot that an interrupted call left on the peer, if it did: what it holds back was never promised to anybody."""
@@ -131,22 +144,22 @@ class Subscription(microesb.ClassHandler):
             cursor.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [name])
             return bool(cursor.rowcount)
 
-    def _incomplete(self, cursor, name: str) -> bool:
+    def _incomplete(self, cursor: Cursor, name: str) -> bool:
         """Tell whether tables were set up and published after the subscription was made."""
         cursor.execute("SELECT count(*) FROM (SELECT 'unison' AS schema_name, 'beat' AS table_name UNION ALL"
                        " SELECT t.* FROM unison.replicated_table r CROSS JOIN LATERAL (VALUES (r.schema_name, r.table_name),"
                        " ('unison', r.image_name), ('unison', r.tombstone_name)) AS t (schema_name, table_name)) AS t"
                        " WHERE NOT EXISTS (SELECT FROM pg_subscription_rel s JOIN pg_subscription p ON p.oid = s.srsubid"
                        " WHERE p.subname = %s AND s.srrelid = to_regclass(format('%%I.%%I', t.schema_name, t.table_name)))", [name])
-        return bool(cursor.fetchone()[0])
+        return bool(one_row(cursor)[0])
 
-    def _refresh(self, cursor, name: str, result: Result) -> None:
+    def _refresh(self, cursor: Cursor, name: str, result: Result) -> None:
         # only an enabled subscription can be refreshed
         cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
         cursor.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(sql.Identifier(name)))
         result.done.append(f"took new tables into {name}")
 
-    def _peer(self):
+    def _peer(self) -> closing[Connection]:
         try:
             connection = psycopg2.connect(self._conninfo(), application_name="pgunison seed", options=options(IN_KEY_ORDER))
             unlimit(connection)

@@ -1,11 +1,15 @@
 """Table: a user's table, and what makes it the same on every node."""
 
 import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from microesb import microesb
 from psycopg2 import sql
 
 from services import installation, shape, statements
+from services.column import Column as OneColumn
+from services.driver import Cursor, column_names, one_row
 from services.errors import ServiceError
 from services.faults import changes, doubt, guard_fault, in_words
 from services.fitness import require_fit
@@ -13,15 +17,31 @@ from services.foreign_key import orphans
 from services.rehearsal import require_rehearsed
 from services.result import Result
 from services.retry import retried
+from services.sequence import Sequence as OneSequence
 from services.sequence import node_range, set_range
 from services.server import administer, change, connect
 from services.shape import VERSION_COLUMNS, Shape
 from services.texts import code_digest
 from services.trigger import CALLED
+from services.trigger import Trigger as OneTrigger
+
+if TYPE_CHECKING:
+    # for annotations only: importing these when the program runs would be a circle
+    from services.node import Node
 
 
 class Table(microesb.ClassHandler):
     """One table of the node's database, by schema and name."""
+
+    schema: str
+    name: str
+    buckets: int
+    wanted: list[int]
+    limit: int
+    parent_object: "Node"
+    Column: Iterable[OneColumn]
+    Sequence: Iterable[OneSequence]
+    Trigger: Iterable[OneTrigger]
 
     @retried
     def set_up(self) -> Result:
@@ -116,7 +136,7 @@ class Table(microesb.ClassHandler):
             cursor.execute("SELECT schema_name AS schema, table_name AS table, key::text, noticed_at::text, lost_ts::text, lost_node, lost_row::text,"
                            " won_ts::text, won_node FROM unison.conflict WHERE (schema_name, table_name) = (%s, %s)"
                            " ORDER BY lost_ts DESC, lost_node, id LIMIT %s", [self.schema, self.name, self.limit])
-            names = [column.name for column in cursor.description]
+            names = column_names(cursor)
             return Result(data={"conflicts": [dict(zip(names, row, strict=True)) for row in cursor]})
 
     def orphans(self) -> Result:
@@ -125,10 +145,10 @@ class Table(microesb.ClassHandler):
             self._require_set_up(cursor)
             return Result(data={"foreign_keys": orphans(cursor, self.schema, self.name)})
 
-    def _create(self, cursor, result: Result) -> None:
+    def _create(self, cursor: Cursor, result: Result) -> None:
         columns = list(self.Column)
         cursor.execute("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL", [self.schema, self.name])
-        if cursor.fetchone()[0]:
+        if one_row(cursor)[0]:
             self._refuse_other_columns(cursor, columns)
             return
         if not columns:
@@ -143,13 +163,13 @@ class Table(microesb.ClassHandler):
         cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier(self.schema, self.name), definitions))
         result.done.append(f"created table {self.schema}.{self.name}")
 
-    def _definitions(self, cursor, columns: list) -> sql.Composable:
+    def _definitions(self, cursor: Cursor, columns: list[OneColumn]) -> sql.Composable:
         key = [column.name for column in columns if column.primary_key]
         if not key:
             raise ServiceError(f"{self.schema}.{self.name} cannot be replicated", "no column is of the primary key", "say which one is")
         return sql.SQL(", ").join([*(column.definition(cursor) for column in columns), sql.SQL("PRIMARY KEY ({})").format(statements.joined(key))])
 
-    def _refuse_other_columns(self, cursor, columns: list) -> None:
+    def _refuse_other_columns(self, cursor: Cursor, columns: list[OneColumn]) -> None:
         if not columns:
             return
         # only the server knows what a type's text means: what is asked for is made, looked at and thrown away
@@ -160,24 +180,24 @@ class Table(microesb.ClassHandler):
             raise ServiceError(f"table {self.schema}.{self.name} has other columns than asked for",
                                f"it has {', '.join(found)}; asked for {', '.join(asked)}", "columns of a replicated table cannot be changed")
 
-    def _refuse_lonely_rows(self, cursor) -> None:
+    def _refuse_lonely_rows(self, cursor: Cursor) -> None:
         """Rows that were here before the table was replicated reach a peer only while it joins."""
         cursor.execute("SELECT EXISTS (SELECT FROM pg_subscription), EXISTS (SELECT FROM unison.replicated_table"
                        " WHERE (schema_name, table_name) = (%s, %s))", [self.schema, self.name])
-        joined, known = cursor.fetchone()
+        joined, known = one_row(cursor)
         if joined and not known:
             cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(self.schema, self.name)))
-            if cursor.fetchone()[0]:
+            if one_row(cursor)[0]:
                 raise ServiceError(f"{self.schema}.{self.name} has rows already", "the node has peers, which would never get these rows",
                                    "set the empty table up, then load the rows")
 
-    def _add_version_columns(self, cursor, result: Result) -> None:
+    def _add_version_columns(self, cursor: Cursor, result: Result) -> None:
         node = self.parent_object
         cursor.execute(
             "SELECT array_agg(attname || ' ' || atttypid::regtype::text ORDER BY attname) FROM pg_attribute WHERE NOT attisdropped AND attnum > 0"
             " AND attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND attname = ANY(%s)",
             [self.schema, self.name, list(VERSION_COLUMNS)])
-        found = cursor.fetchone()[0]
+        found = one_row(cursor)[0]
         if found == ["modified_node smallint", "modified_ts timestamp with time zone"] and self._recorded(cursor):
             return
         if found:
@@ -188,7 +208,7 @@ class Table(microesb.ClassHandler):
             " ADD COLUMN modified_node smallint NOT NULL DEFAULT {}").format(sql.Identifier(self.schema, self.name), sql.Literal(node.index)))
         result.done.append(f"added the version columns to {self.schema}.{self.name}")
 
-    def _install(self, cursor, found: Shape, result: Result) -> None:
+    def _install(self, cursor: Cursor, found: Shape, result: Result) -> None:
         parts = found.parts(self.parent_object.index)
         cursor.execute(statements.render("companions", cursor, **parts["names"]))
         self._limit_key(cursor, found, parts)
@@ -205,13 +225,13 @@ class Table(microesb.ClassHandler):
         cursor.execute(sql.SQL("GRANT SELECT ON {table}, {tombstone} TO unison_replicators").format(**parts["names"]))
         result.done.append(f"installed the merge on {self.schema}.{self.name}")
 
-    def _limit_key(self, cursor, found: Shape, parts: dict) -> None:
+    def _limit_key(self, cursor: Cursor, found: Shape, parts: dict[str, Any]) -> None:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = 'unison_key_fits'"
                        " AND conrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)))", [self.schema, self.name])
-        if found.long_key and not cursor.fetchone()[0]:
+        if found.long_key and not one_row(cursor)[0]:
             cursor.execute(statements.render("key_fits", cursor, **parts["names"]))
 
-    def _record(self, cursor, found: Shape, recorded: dict | None) -> None:
+    def _record(self, cursor: Cursor, found: Shape, recorded: dict[str, Any] | None) -> None:
         """Remember what the table consists of. What only its user can have changed must be as it was recorded; ServiceError when it is not."""
         described = {"columns": [column.description() for column in self.Column]}
         cursor.execute(
@@ -228,7 +248,7 @@ class Table(microesb.ClassHandler):
             raise ServiceError(f"{self.schema}.{self.name} was changed", in_words(changed),
                                "undo it as a superuser, then run: python3 orchestrator.py up")
 
-    def _set_ranges(self, cursor, result: Result) -> None:
+    def _set_ranges(self, cursor: Cursor, result: Result) -> None:
         asked = {sequence.column for sequence in self.Sequence}
         cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
                        " AND attnum > 0 AND NOT attisdropped AND pg_get_serial_sequence(format('%%I.%%I', %s::text, %s::text), attname)"
@@ -236,7 +256,7 @@ class Table(microesb.ClassHandler):
         for column in sorted({row[0] for row in cursor} | asked):
             set_range(cursor, (self.schema, self.name), column, self.parent_object.index, result)
 
-    def _skip_drawn_keys(self, cursor, found: Shape) -> None:
+    def _skip_drawn_keys(self, cursor: Cursor, found: Shape) -> None:
         """Let the sequence go on behind the keys that are there: a node that was made anew drew them in its former life."""
         if found.own_sequence_key:
             first, last = node_range(self.parent_object.index)
@@ -247,23 +267,23 @@ class Table(microesb.ClassHandler):
                     key=sql.Identifier(found.key[0]), table=sql.Identifier(self.schema, self.name), first=sql.Literal(first), last=sql.Literal(last),
                     quoted=sql.Literal(sql.Identifier(self.schema, self.name).as_string(cursor)), column=sql.Literal(found.key[0])))
 
-    def _owned_sequences(self, cursor) -> list[tuple[str, str]]:
+    def _owned_sequences(self, cursor: Cursor) -> list[tuple[str, str]]:
         cursor.execute("SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
                        " JOIN pg_depend d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')"
                        " WHERE c.relkind = 'S' AND d.refobjid = to_regclass(format('%%I.%%I', %s::text, %s::text))", [self.schema, self.name])
         return cursor.fetchall()
 
-    def _recorded(self, cursor) -> dict | None:
+    def _recorded(self, cursor: Cursor) -> dict[str, Any] | None:
         return next(iter(replicated_tables(cursor, (self.schema, self.name))), None)
 
-    def _require_set_up(self, cursor) -> Shape:
+    def _require_set_up(self, cursor: Cursor) -> Shape:
         self.parent_object.require_prepared(cursor)
         if self._recorded(cursor) is None:
             raise ServiceError(f"{self.schema}.{self.name} is not replicated on this node", "it was never set up", "call table.setup first")
         return shape.read(cursor, self.schema, self.name)
 
 
-def catalog_columns(cursor, schema: str, table: str) -> list[str]:
+def catalog_columns(cursor: Cursor, schema: str, table: str) -> list[str]:
     """List a table's columns, but for the version, as ``name type [not null] [key n]``."""
     cursor.execute(
         "SELECT concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END,"
@@ -274,7 +294,7 @@ def catalog_columns(cursor, schema: str, table: str) -> list[str]:
     return [row[0] for row in cursor]
 
 
-def replicated_tables(cursor, only: tuple[str, str] | None = None) -> list[dict]:
+def replicated_tables(cursor: Cursor, only: tuple[str, str] | None = None) -> list[dict[str, Any]]:
     """List what ``table.setup`` recorded on this node, in the order of the names; ``only`` of one table, by schema and name."""
     cursor.execute("SELECT schema_name, table_name, image_name, tombstone_name, description, digest, is_open"
                    " FROM unison.replicated_table WHERE %s IS NULL OR (schema_name, table_name) = (%s, %s)"

@@ -1,8 +1,11 @@
 """Trigger: one part of the merge on a table, its function and the trigger or triggers that call it."""
 
+from typing import Any
+
 from microesb import microesb
 
 from services import statements
+from services.driver import Cursor
 
 # What pg_trigger holds when a part is installed: (on which of the three tables, trigger name, tgenabled); 'O' fires for writers, 'R' for
 # apply workers. Each part is the file of the same name in sql/.
@@ -26,7 +29,9 @@ CALLED = ("latest", "move", "revive", "settle")
 class Trigger(microesb.MultiClassHandler):
     """One part of the merge, by name."""
 
-    def install(self, cursor, parts: dict) -> None:
+    name: str
+
+    def install(self, cursor: Cursor, parts: dict[str, Any]) -> None:
         """Make or replace the part's function and triggers; ``parts`` are the table's names as SQL."""
         file = parts["files"].get(self.name, self.name)
         cursor.execute(statements.render(file, cursor, function=parts["functions"][self.name], **parts["names"]))

@@ -102,3 +102,13 @@ def test_a_superuser_gets_past_the_guard_and_is_found_out(cluster):
             cursor.execute("ALTER TABLE public.finds DROP COLUMN extra")
         connection.commit()
         connection.close()
+
+
+def test_a_table_that_a_superuser_has_dropped_is_named(single):
+    set_up(single, "node1", "gone", "CREATE TABLE gone (id bigint PRIMARY KEY)")
+    with single.superuser("node1") as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE public.gone CASCADE")
+    connection.commit()
+    connection.close()
+    with pytest.raises(OrchestratorError, match="there is no table public.gone"):
+        single.site.call("node1", "table.digest", Table={"schema": "public", "name": "gone"})
