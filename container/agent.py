@@ -62,14 +62,15 @@ def main() -> int:
         return failed(f"port {configuration.agent_port} of {configuration.address} is not free: {error.strerror}")
     listener.listen(64)
     token = configuration.token_file.read_text(encoding="utf-8").strip()
-    certificates, secured = None, {}
+    certificates: Certificates | None = None
+    secured: dict[str, Any] = {}
     if configuration.tls:
-        certificates = Certificates(configuration.tls)
+        certificates = presented = Certificates(configuration.tls)
         try:
             certificates.load()
         except OSError as error:
             return failed(f"the certificates in {configuration.tls} cannot be used: {error}")
-        secured = {"ssl_context_factory": lambda *_: certificates.context}
+        secured = {"ssl_context_factory": lambda *_: presented.context}
     configure(Server(str(configuration.socket_directory), configuration.postgresql_port,
                      root_certificate=str(certificates.authorities) if certificates else None,
                      log_directory=configuration.log_directory))
@@ -132,7 +133,8 @@ def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
 
 def log_to(path: Path, console: bool) -> None:
     """Log to a file that cannot grow without bound, and to stderr if it is kept elsewhere."""
-    handlers = [logging.handlers.RotatingFileHandler(path, maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8")]
+    handlers: list[logging.Handler] = [
+        logging.handlers.RotatingFileHandler(path, maxBytes=LOG_LIMIT_BYTES, backupCount=1, encoding="utf-8")]
     handlers += [logging.StreamHandler()] if console else []
     logging.basicConfig(level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 

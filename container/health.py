@@ -5,6 +5,7 @@ import json
 import ssl
 import sys
 from pathlib import Path
+from typing import Any
 
 TIMEOUT_S = 4.0
 
@@ -21,9 +22,10 @@ def main() -> int:
     return 1
 
 
-def ask(configuration: dict) -> str | None:
+def ask(configuration: dict[str, Any]) -> str | None:
     """Return what the agent says is wrong with its node, None when nothing is."""
     address = "127.0.0.1" if configuration["address"] == "0.0.0.0" else configuration["address"]
+    connection: http.client.HTTPConnection
     if configuration.get("tls"):
         context = ssl.create_default_context(cafile=Path(configuration["tls"]) / "ca.pem")
         # the certificate carries the node's name and address, and we ask by loopback

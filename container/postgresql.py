@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -38,7 +39,7 @@ class Postgresql:
 
     def __init__(self, configuration: AgentConfiguration):
         self.configuration = configuration
-        self._child: subprocess.Popen | None = None
+        self._child: subprocess.Popen[bytes] | None = None
         # how long each log was when the server was started or taken over: what stands before is of another
         self._written: dict[Path, int] = {}
 
@@ -115,7 +116,8 @@ class Postgresql:
             if self.configuration.user:
                 os.chown(file.name, self.configuration.user.uid, self.configuration.user.gid)
             # -C reads and checks the whole file, prints one value, and starts nothing
-            command = [self.configuration.binaries / "postgres", "-D", self.configuration.data, "-C", "port", "-c", f"config_file={file.name}"]
+            command: list[str | Path] = [self.configuration.binaries / "postgres", "-D", self.configuration.data,
+                                         "-C", "port", "-c", f"config_file={file.name}"]
             done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", timeout=60, **self._as_user())
         return None if done.returncode == 0 else telling(done.stderr.splitlines()) or done.stderr.strip()[-300:]
 
@@ -266,12 +268,13 @@ class Postgresql:
         return self._checked([str(self.configuration.binaries / program), *arguments])
 
     def _checked(self, command: list[str]) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", **self._as_user())
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/", **self._as_user())
         if done.returncode:
             raise PostgresqlError(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).strip()[-400:]}")
         return done.stdout
 
-    def _as_user(self) -> dict:
+    def _as_user(self) -> dict[str, Any]:
         user = self.configuration.user
         return {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
 

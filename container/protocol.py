@@ -1,5 +1,6 @@
 """HTTP as the agent speaks it: uvicorn's, with a deadline for the head of a request, and a limit for those who loiter."""
 
+import asyncio
 import weakref
 from collections import OrderedDict
 
@@ -21,7 +22,7 @@ class PromptProtocol(H11Protocol):
     """Close connections on which no whole request head arrives in time, or that are too many without one: uvicorn itself waits for ever, and counts
     half a request as one of its limit. A probe, whose request comes at once, gets through however many loiter."""
 
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
         # what the request's state says of who called; without TLS there is nothing to say
         tls = transport.get_extra_info("ssl_object")
@@ -53,7 +54,7 @@ class PromptProtocol(H11Protocol):
         if self.cycle is None or self.cycle.response_complete:
             self._wait(answered=True)
 
-    def connection_lost(self, exc) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._hurry.cancel()
         self._others.pop(self, None)
         super().connection_lost(exc)

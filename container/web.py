@@ -12,7 +12,7 @@ import psycopg2
 from jsonrpcserver import dispatch
 from jsonrpcserver.codes import ERROR_INVALID_PARAMS, ERROR_INVALID_REQUEST, ERROR_SERVER_ERROR
 from jsonrpcserver.exceptions import JsonRpcError
-from jsonrpcserver.result import Success
+from jsonrpcserver.result import Result, Success
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -38,7 +38,7 @@ def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: 
     ``token`` is what callers must bear, beside a certificate where the agent speaks TLS; ``health_of`` returns what ``/health`` says of the node,
     ``not_ready`` returns why the node may not serve, or None; ``refused`` why PostgreSQL would not start with settings, or None.
     """
-    busy = set()
+    busy: set[Request] = set()
 
     def limited(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Refuse a request when too many are being answered; /health has no such limit, because it asks nobody."""
@@ -109,7 +109,7 @@ def answer_to(body: bytes) -> str:
     return str(dispatch(text, methods={"esb.execute": esb_execute}, deserializer=partial(json.loads, parse_constant=_refuse_constant)))
 
 
-def esb_execute(**call):
+def esb_execute(**call: Any) -> Result:
     """Execute a call document. What the caller can mend is told; anything else is logged here and not told."""
     try:
         answer = execute(call)
