@@ -53,20 +53,23 @@ class Agents:
         except CallError as error:
             raise OrchestratorError(f"{node.name}: {error.message}", error.detail, error.hint) from error
         answer = self._post(node, request(call), timeout_s)
-        if isinstance(answer, dict) and isinstance(answer.get("result"), dict):
-            return answer["result"]
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if not isinstance(error, dict) or "message" not in error:
+        result = answer.get("result") if isinstance(answer, dict) else None
+        if isinstance(result, dict):
+            return result
+        failure = answer.get("error") if isinstance(answer, dict) else None
+        if not isinstance(failure, dict) or "message" not in failure:
             raise self._foreign(node)
-        data = error.get("data") if isinstance(error.get("data"), dict) else {"detail": str(error.get("data") or "")}
-        raise OrchestratorError(f"{node.name}: {error['message']}", data.get("detail", ""), data.get("hint", ""))
+        said = failure.get("data")
+        data = said if isinstance(said, dict) else {"detail": str(said or "")}
+        raise OrchestratorError(f"{node.name}: {failure['message']}", data.get("detail", ""), data.get("hint", ""))
 
     def problem(self, node: NodeSpec) -> str | None:
         """Ask the agent why its PostgreSQL accepts no connections; None when it does.
 
         Raises AgentUnreachable when no agent answers, OrchestratorError when the one that answers is of another node.
         """
-        return self.health(node)["problem"]
+        problem: str | None = self.health(node)["problem"]
+        return problem
 
     def health(self, node: NodeSpec, timeout_s: float = 10.0) -> dict[str, Any]:
         """Return what the agent says of its node: ``problem`` (why its PostgreSQL accepts no connections, or None), ``failures``, ``warnings``.
@@ -74,7 +77,7 @@ class Agents:
         Raises as :meth:`problem` does.
         """
         try:
-            found = self._send("GET", f"{self._url(node)}health", timeout_s).json()
+            found: dict[str, Any] = self._send("GET", f"{self._url(node)}health", timeout_s).json()
             who, _, _ = (found["cluster"], found["node"]), found["problem"], found["failures"]
         except httpx.HTTPError as error:
             raise self._unreachable(node, error) from error
@@ -145,7 +148,7 @@ class Agents:
             # a connection that was kept from an earlier request, and that the agent closed just then; every service can be repeated
             return self._client.request(method, url, timeout=timeout, **content)
 
-    def _post(self, node: NodeSpec, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    def _post(self, node: NodeSpec, body: dict[str, Any], timeout_s: float) -> object:
         try:
             response = self._send("POST", self._url(node), timeout_s, json=body)
         except httpx.HTTPError as error:
@@ -156,7 +159,8 @@ class Agents:
         if response.status_code != 200:
             raise OrchestratorError(f"{node.name} answers HTTP {response.status_code}", response.text[:200], f"python3 orchestrator.py logs {node.name}")
         try:
-            return response.json()
+            answer: object = response.json()
+            return answer
         except ValueError as error:
             raise self._foreign(node) from error
 

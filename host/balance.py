@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
+from typing import Any
 
 import psycopg2
 from pgdbpool import pool as pgdbpool
@@ -102,7 +103,7 @@ class Balancer:
             else:
                 os.environ[name] = value
 
-    def _open(self, group: Group, servers: list[dict]) -> None:
+    def _open(self, group: Group, servers: list[dict[str, Any]]) -> None:
         pool = self._pools[group.name] = _load(group.name)
         count = group.connections_per_node * len(servers)
         self._free[group.name] = threading.BoundedSemaphore(count)
@@ -124,7 +125,7 @@ class Balancer:
         # no node answers: whoever borrows the slot next sees it, and comes here again
         pool.Connection.set_connection_status(slot, "free")
 
-    def _require_answers(self, servers: list[dict], common: dict) -> None:
+    def _require_answers(self, servers: list[dict[str, Any]], common: dict[str, Any]) -> None:
         """pgdbpool gives up at the first node that is down, after 10 s, and does not say which; so all are asked before, side by side."""
         with ThreadPoolExecutor(max_workers=max(1, len(servers))) as pool:
             problems = list(pool.map(lambda server: _problem(server, common), servers))
@@ -148,7 +149,7 @@ def _group(site: Site, name: str) -> Group:
     return found
 
 
-def _servers(site: Site, group: Group) -> list[dict]:
+def _servers(site: Site, group: Group) -> list[dict[str, Any]]:
     return [{"host": site.runtime.address(node), "name": site.configuration.database, "user": group.role, "pass": site.credentials.passwords[group.role],
              "ssl": site.security().get("sslmode", "disable"), "connect_timeout": CONNECT_TIMEOUT_S, "query_timeout": QUERY_TIMEOUT_S * 1000}
             for node in site.configuration.nodes]
@@ -156,6 +157,8 @@ def _servers(site: Site, group: Group) -> list[dict]:
 
 def _load(group: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"{__name__}.pool_of_{group}", pgdbpool.__file__)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{pgdbpool.__file__} cannot be loaded once more")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     # one name for callers to catch, whatever the group
@@ -166,7 +169,7 @@ def _load(group: str) -> ModuleType:
     return module
 
 
-def _problem(server: dict, common: dict) -> str | None:
+def _problem(server: dict[str, Any], common: dict[str, Any]) -> str | None:
     try:
         psycopg2.connect(host=server["host"], dbname=server["name"], user=server["user"], password=server["pass"],
                          connect_timeout=CONNECT_TIMEOUT_S, **common).close()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from host.errors import OrchestratorError
 from host.site import Site
@@ -48,6 +49,6 @@ class Barrier:
                 raise OrchestratorError(f"the nodes have not caught up after {timeout_s:.0f} s", reason, "python3 orchestrator.py status shows the links")
             time.sleep(0.02)
 
-    def _look(self) -> dict[str, dict]:
+    def _look(self) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(max_workers=len(self._names)) as pool:
             return dict(zip(self._names, pool.map(lambda name: self._site.call(name, "node.position"), self._names), strict=True))

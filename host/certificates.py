@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from host.config import NodeSpec
 from host.credentials import write_private
+from host.errors import OrchestratorError
 
 AUTHORITY_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=365)
@@ -122,6 +123,9 @@ class Certificates:
     def _sign(self, path: Path, name: str, usage: x509.ObjectIdentifier, names: list[x509.GeneralName]) -> None:
         authority = _certificate(self._authority)
         signing = serialization.load_pem_private_key(self._authority.read_bytes(), password=None)
+        if not isinstance(signing, ec.EllipticCurvePrivateKey):
+            raise OrchestratorError(f"{self._authority} cannot sign", "its key is none of the kind that pgunison makes",
+                                    "python3 orchestrator.py renew --authority")
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(name), authority.subject, key, LIFE).add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -139,8 +143,11 @@ def shown(tls: ssl.SSLContext, address: str, port: int, *, postgresql: bool = Fa
             if plain.recv(1) != b"S":
                 raise OSError("the server speaks no TLS")
         with tls.wrap_socket(plain, server_hostname=address) as secured:
-            found = secured.getpeercert()
-    return Shown(int(found["serialNumber"], 16), datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC))
+            found = secured.getpeercert(binary_form=True)
+    if found is None:
+        raise OSError("the server shows no certificate")
+    certificate = x509.load_der_x509_certificate(found)
+    return Shown(certificate.serial_number, certificate.not_valid_after_utc)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: timedelta) -> x509.CertificateBuilder:

@@ -3,6 +3,7 @@
 import errno
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -123,7 +124,7 @@ def logs(call: commands.Call, node: str) -> None:
               help="Turn a part of the merge off, to see that it is found.")
 @click.option("--keep", is_flag=True, help="Leave the cluster running when something is found.")
 @click.pass_obj
-def chaos(call: commands.Call, **options: object) -> None:
+def chaos(call: commands.Call, /, **options: Any) -> None:
     """Shake a cluster of its own and compare its nodes.
 
     Random writes under random faults, then the same rows everywhere, or exit status 3. Its nodes are processes; containers with --runtime docker.

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -103,7 +104,7 @@ def status(call: Call, as_json: bool) -> bool:
         return report.table(site, cluster, Console(highlight=False, soft_wrap=True))
     found = report.as_dict(site, cluster)
     print(json.dumps(found, indent=2))
-    return found["healthy"]
+    return bool(found["healthy"])
 
 
 def dsn(call: Call, role: str, node: str | None) -> None:
@@ -177,7 +178,7 @@ def _configured_table(configuration: Configuration, name: str) -> Table:
     return tables[0]
 
 
-def chaos(call: Call, options: dict[str, object]) -> None:
+def chaos(call: Call, options: dict[str, Any]) -> None:
     """Shake a cluster of its own, made after the configuration; NotConverged with what was found."""
     # a test tool, which no other command pays for
     from chaos.options import Options, fault_list

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 from host import config_checks
 from host.errors import UsageError
@@ -77,8 +78,8 @@ class NodeSpec:
     @classmethod
     def within(cls, subnet: IPv4Network, gateway: IPv4Address, name: str, index: int) -> "NodeSpec":
         """Place the node on the index-th host address of the subnet, the gateway left out."""
-        address = subnet.network_address + index
-        address = str(address if address < gateway else address + 1)
+        place = subnet.network_address + index
+        address = str(place if place < gateway else place + 1)
         return cls(name, index, address, "127" + address[address.index("."):])
 
 
@@ -151,7 +152,7 @@ def load(path: Path) -> Configuration:
     return _configuration(document["system"], path.absolute().parent)
 
 
-def _configuration(system: dict, directory: Path) -> Configuration:
+def _configuration(system: dict[str, Any], directory: Path) -> Configuration:
     config, network = system["config"], system["networks"][0]
     scale, ipv4 = network["config"]["scale"], network["config"]["net"]["ipv4"]
     subnet, gateway = IPv4Network((ipv4["subnet"], ipv4["netbits"])), IPv4Address(ipv4["gateway"])
@@ -177,11 +178,11 @@ def _configuration(system: dict, directory: Path) -> Configuration:
     )
 
 
-def _table(table: dict) -> Table:
+def _table(table: dict[str, Any]) -> Table:
     return Table(table.get("schema", "public"), table["name"], tuple(_column(column) for column in table["columns"]))
 
 
-def _column(column: dict) -> Column:
+def _column(column: dict[str, Any]) -> Column:
     primary_key, default = column.get("primary_key", False), column.get("default")
     if isinstance(default, dict):
         default = Function(default["function"])
@@ -212,7 +213,7 @@ def _parse(path: Path, text: str) -> object:
     """Parse JSON without what readers disagree about: NaN, infinity, a key twice, half a surrogate pair."""
     twice: list[str] = []
 
-    def unique(pairs: list) -> dict:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         return dict(pairs)
 

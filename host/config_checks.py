@@ -8,13 +8,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.protocols import Validator
 
 from esb_config.document import is_identifier
 from host import column_types
 
-Fault = tuple[tuple[str | int, ...], str]
+JsonPath = tuple[str | int, ...]
+Fault = tuple[JsonPath, str]
 
 SCHEMA = json.loads(Path(__file__).with_name("sysconfig.schema.json").read_text("utf-8"))
 CONFIG = ("system", "config")
@@ -30,7 +33,7 @@ formats.checks("postgresql-identifier")(is_identifier)
 validator = Draft202012Validator(SCHEMA, format_checker=formats)
 
 
-def faults(document: dict) -> list[Fault]:
+def faults(document: dict[str, Any]) -> list[Fault]:
     """Return all faults of the document, sorted by path.
 
     Where the schema found one, INVALID takes the value's place in ``document``: with faults it is of no further use.
@@ -67,14 +70,16 @@ def expected(what: str, found: object) -> str:
 # --- what the schema sees ---
 
 
-def schema_faults(document: object, validator: Draft202012Validator) -> list[Fault]:
+def schema_faults(document: Any, validator: Validator) -> list[Fault]:
     """Return one fault for each path the schema refuses.
 
     The schema has no oneOf or anyOf (a keyword for objects passes over texts and numbers), so each error is a leaf.
     """
-    found: dict[tuple, str] = {}
+    found: dict[JsonPath, str] = {}
     for error in validator.iter_errors(document):
-        path, value, schema = tuple(error.absolute_path), error.instance, error.schema
+        path, value = tuple(error.absolute_path), cast(Any, error.instance)
+        # each schema of ours is an object; a library's may be true or false
+        schema = cast(dict[str, Any], error.schema)
         if error.validator == "required":
             missing = [key for key in schema["required"] if key not in value]
             found |= {(*path, key): f"missing; expected {_description(schema['properties'][key])}" for key in missing}
@@ -89,13 +94,13 @@ def schema_faults(document: object, validator: Draft202012Validator) -> list[Fau
     return list(found.items())
 
 
-def _description(schema: dict) -> str:
+def _description(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")]
-    return schema["description"]
+    return str(schema["description"])
 
 
-def _mark(document: dict | list, path: tuple) -> None:
+def _mark(document: Any, path: JsonPath) -> None:
     for step in path[:-1]:
         document = document[step]
         if document is INVALID:
@@ -106,7 +111,7 @@ def _mark(document: dict | list, path: tuple) -> None:
 # --- what takes two values ---
 
 
-def at(document: object, *path: str | int, default: object = None) -> object:
+def at(document: Any, *path: str | int, default: object = None) -> Any:
     """Return the value at the path, ``default`` where it is absent, INVALID where it or what holds it is wrong."""
     for step in path:
         if document is INVALID:
@@ -117,19 +122,19 @@ def at(document: object, *path: str | int, default: object = None) -> object:
     return document
 
 
-def items(document: dict, *path: str | int) -> list:
+def items(document: Any, *path: str | int) -> list[Any]:
     """Return the list at the path, an empty one where there is none to check."""
     value = at(document, *path)
     return value if isinstance(value, list) else []
 
 
-def column(entries: list, key: str, default: object = None) -> list:
+def column(entries: list[Any], key: str, default: object = None) -> list[Any]:
     return [at(entry, key, default=default) for entry in entries]
 
 
-def repeated(path: tuple, values: list, key: str) -> Iterator[Fault]:
+def repeated(path: JsonPath, values: list[Any], key: str) -> Iterator[Fault]:
     """Yield a fault for each value that stood in the list before; the last part of a tuple is the one shown."""
-    first: dict = {}
+    first: dict[object, int] = {}
     for position, value in enumerate(values):
         if value is INVALID or isinstance(value, tuple) and INVALID in value:
             continue
@@ -140,13 +145,13 @@ def repeated(path: tuple, values: list, key: str) -> Iterator[Fault]:
             yield (*path, position, key), text
 
 
-def port_faults(document: dict) -> Iterator[Fault]:
+def port_faults(document: dict[str, Any]) -> Iterator[Fault]:
     ports = [at(document, *CONFIG, "ports", name) for name in ("postgresql", "agent")]
     if INVALID not in ports and ports[0] == ports[1]:
         yield (*CONFIG, "ports", "agent"), expected("a port other than that of postgresql", ports[1])
 
 
-def role_faults(document: dict) -> Iterator[Fault]:
+def role_faults(document: dict[str, Any]) -> Iterator[Fault]:
     path = (*CONFIG, "roles")
     roles = items(document, *path)
     yield from repeated(path, column(roles, "name"), "name")
@@ -161,7 +166,7 @@ def role_faults(document: dict) -> Iterator[Fault]:
             yield path, expected(f"at least one role of kind {kind}", 0)
 
 
-def group_faults(document: dict) -> Iterator[Fault]:
+def group_faults(document: dict[str, Any]) -> Iterator[Fault]:
     path = (*CONFIG, "groups")
     groups = items(document, *path)
     yield from repeated(path, column(groups, "name"), "name")
@@ -175,7 +180,7 @@ def group_faults(document: dict) -> Iterator[Fault]:
             yield (*path, position, "role"), expected("the name of a role of kind writer or reader", role)
 
 
-def table_faults(document: dict) -> Iterator[Fault]:
+def table_faults(document: dict[str, Any]) -> Iterator[Fault]:
     path = (*CONFIG, "tables")
     tables = items(document, *path)
     names = zip(column(tables, "schema", "public"), column(tables, "name"), strict=True)
@@ -184,7 +189,7 @@ def table_faults(document: dict) -> Iterator[Fault]:
         yield from column_faults(document, (*path, position, "columns"))
 
 
-def column_faults(document: dict, path: tuple) -> Iterator[Fault]:
+def column_faults(document: Any, path: JsonPath) -> Iterator[Fault]:
     columns = items(document, *path)
     yield from repeated(path, column(columns, "name"), "name")
     primary = column(columns, "primary_key", False)
@@ -200,14 +205,14 @@ def column_faults(document: dict, path: tuple) -> Iterator[Fault]:
             yield (*path, position, "default"), f"{expected(f'a constant of type {shown(kind)}', default)}: {fault}"
 
 
-def scale_faults(document: dict) -> Iterator[Fault]:
+def scale_faults(document: dict[str, Any]) -> Iterator[Fault]:
     path = (*NETWORK, "config", "scale")
     min_nodes, max_nodes = (at(document, *path, name) for name in ("min_nodes", "max_nodes"))
     if INVALID not in (min_nodes, max_nodes) and min_nodes > max_nodes:
         yield (*path, "min_nodes"), expected(f"at most max_nodes, which is {max_nodes}", min_nodes)
 
 
-def address_faults(document: dict) -> Iterator[Fault]:
+def address_faults(document: dict[str, Any]) -> Iterator[Fault]:
     path = (*NETWORK, "config", "net", "ipv4")
     subnet, netbits, gateway = (at(document, *path, name) for name in ("subnet", "netbits", "gateway"))
     max_nodes = at(document, *NETWORK, "config", "scale", "max_nodes")
@@ -224,7 +229,7 @@ def address_faults(document: dict) -> Iterator[Fault]:
         yield (*path, "gateway"), expected(f"a host address inside {network}", gateway)
 
 
-def node_faults(document: dict) -> Iterator[Fault]:
+def node_faults(document: dict[str, Any]) -> Iterator[Fault]:
     path = (*NETWORK, "nodes")
     nodes = at(document, *path, default=INVALID)
     if nodes is INVALID:
@@ -244,7 +249,7 @@ def node_faults(document: dict) -> Iterator[Fault]:
 
 def room(netbits: int) -> int:
     """Return how many nodes have an address: all but the network's, the broadcast address and the gateway."""
-    return 2 ** (32 - netbits) - 3
+    return (1 << (32 - netbits)) - 3
 
 
 def inside(address: ipaddress.IPv4Address, network: ipaddress.IPv4Network) -> bool:

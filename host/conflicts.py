@@ -23,7 +23,7 @@ def collect_conflicts(site: Site, tables: Sequence[Table], limit: int, nodes: Se
 
     with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
         told = list(pool.map(lambda one: ask(*one), asked))
-    merged: dict[tuple, dict[str, Any]] = {}
+    merged: dict[tuple[object, ...], dict[str, Any]] = {}
     for name, answer in told:
         for one in answer:
             lost = (one["schema"], one["table"], one["key"], one["lost_ts"], one["lost_node"])

@@ -23,6 +23,6 @@ def column_description(column: Column) -> dict[str, Any]:
     return {"name": column.name, "type": column.type, "primary_key": column.primary_key, "nullable": column.nullable, "default": default}
 
 
-def comparable(columns: list[dict[str, Any]]) -> tuple[tuple, ...]:
+def comparable(columns: list[dict[str, Any]]) -> tuple[tuple[str | bool, ...], ...]:
     """Freeze column descriptions, so that two lists of them can be compared."""
     return tuple((column["name"], column["type"], column["primary_key"], column["nullable"], repr(column["default"])) for column in columns)

@@ -29,8 +29,8 @@ def faults(wanted: ClusterState, actual: ClusterState) -> tuple[Fault, ...]:
     warning, holds back no deletions for one that is silent, has every table that is wanted, open and published; and when every link between two nodes
     streams, and nobody gives a reason why it should not.
     """
-    nodes = [fault for node in actual.nodes for fault in _node_faults(node, wanted.node(node.name))]
-    nodes += [Fault(node.name, "it is not there", UP) for node in wanted.nodes if actual.node(node.name) is None]
+    nodes = [fault for node in actual.nodes for fault in _node_faults(node, wanted.find(node.name))]
+    nodes += [Fault(node.name, "it is not there", UP) for node in wanted.nodes if actual.find(node.name) is None]
     links = sorted((link for link in actual.links if link.state != "streaming" or link.reason), key=lambda link: (link.source, link.target))
     down = {node.name for node in actual.nodes if not node.answers and not node.postgresql}
     # what is said of the node is not said again of each of its links

@@ -10,6 +10,7 @@ from host.config import Configuration, NodeSpec
 from host.desired import comparable
 from host.errors import OrchestratorError
 from host.probe import postgresql_answers
+from host.runtime.runtime import Runtime
 from host.state import ClusterState, LinkState, NodeState, TableState
 
 # How long a node has to show that it lives. Who brings the cluster up has time; who asks how it is wants to know now, also of the nodes that are well.
@@ -25,7 +26,8 @@ class Look:
     senders: dict[str, dict[str, Any]]
 
 
-def observe(configuration: Configuration, runtime, agents: Agents, patience_s: float = PATIENCE_S) -> ClusterState:
+def observe(configuration: Configuration, runtime: Runtime, agents: Agents,
+            patience_s: float = PATIENCE_S) -> ClusterState:
     """Look at every node that is configured or was ever made; one that shows no life within ``patience_s`` is told as one that does not answer."""
     configured = [node.name for node in configuration.nodes]
     specs = [any_spec(configuration, name) for name in configured + [name for name in runtime.nodes() if name not in configured]]
@@ -37,7 +39,8 @@ def observe(configuration: Configuration, runtime, agents: Agents, patience_s: f
     return ClusterState(configuration.id, tuple(nodes), links)
 
 
-def _look(configuration: Configuration, runtime, agents: Agents, spec: NodeSpec, patience_s: float, pool: ThreadPoolExecutor) -> Look:
+def _look(configuration: Configuration, runtime: Runtime, agents: Agents, spec: NodeSpec, patience_s: float,
+          pool: ThreadPoolExecutor) -> Look:
     process = runtime.state(spec)
     unknown = NodeState(spec.name, spec.index, process=process, prepared=False, serving=False)
     if process == "absent" or process != "running" and not runtime.has_server(spec):

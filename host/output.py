@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import sys
+from typing import Any
 
 
 class OutputError(OSError):
@@ -11,7 +12,7 @@ class OutputError(OSError):
 
 
 class _Output(io.FileIO):
-    def write(self, content) -> int | None:
+    def write(self, content: Any) -> int:
         try:
             return super().write(content)
         except OSError as error:
@@ -31,7 +32,7 @@ def guard() -> None:
         # its number must not become that of a file of ours, which our children would write to
         os.open(os.devnull, os.O_WRONLY)
         sys.stdout = _Closed()
-    elif sys.stdout is sys.__stdout__:
+    elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)), encoding=sys.stdout.encoding,
                                       errors=sys.stdout.errors, line_buffering=sys.stdout.line_buffering)
 

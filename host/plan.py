@@ -23,8 +23,8 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     unseen = [node for node in actual.nodes if node.process == "stopped" or node.problem]
     if unseen:
         # what such a node holds is not known yet: bring it up, look again, then plan on
-        renewed = [ReplaceNode(node.name) for node in unseen if node.process == "running" and not node.current]
-        return steps + renewed + [AwaitNode(node.name) for node in unseen]
+        steps += [ReplaceNode(node.name) for node in unseen if node.process == "running" and not node.current]
+        return steps + [AwaitNode(node.name) for node in unseen]
     # an agent of another version would install what that version brings; and what another version's database holds can be asked only afterwards
     renewed = [step for node in desired.nodes for step in _renew(node, actual)]
     if renewed:
@@ -60,7 +60,7 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
 
 
 def _refuse_surplus(desired: ClusterState, actual: ClusterState) -> None:
-    surplus = [node.name for node in actual.nodes if desired.node(node.name) is None]
+    surplus = [node.name for node in actual.nodes if desired.find(node.name) is None]
     if surplus:
         raise OrchestratorError(
             f"the cluster has {len(actual.nodes)} nodes, the configuration says {len(desired.nodes)}", f"not configured: {', '.join(surplus)}",

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from host.agents import Agents
-from host.certificates import shown
+from host.certificates import Certificates, shown
 from host.config import NodeSpec
 from host.errors import OrchestratorError, UsageError
 from host.progress import Progress
@@ -30,20 +31,20 @@ def renew(site: Site, progress: Progress, *, authority: bool) -> None:
     for node in nodes:
         with progress.step(f"let {node.name} trust it"):
             site.runtime.put_certificates(node)
-            _await(node, lambda node=node: _refused(site, node))
+            _await(node, partial(_refused, site, certificates, node))
     for node in nodes if not authority else []:
         with progress.step(f"renew the certificate of {node.name}"):
             certificates.renew_node(node)
             site.runtime.put_certificates(node)
-            _await(node, lambda node=node: _old(site, node))
+            _await(node, partial(_old, site, certificates, node))
     stopped = [node.name for node in site.configuration.nodes if node not in nodes]
     for name in stopped:
         progress.say(f"{name} does not run: it gets what it needs when it is started")
 
 
-def _refused(site: Site, node: NodeSpec) -> str | None:
+def _refused(site: Site, certificates: Certificates, node: NodeSpec) -> str | None:
     """Say why the node does not take our newest certificate, None when it does."""
-    agents = Agents(site.configuration, site.credentials.token, site.runtime.address, site.runtime.certificates.trust())
+    agents = Agents(site.configuration, site.credentials.token, site.runtime.address, certificates.trust())
     try:
         agents.call(node, "node.position", 10.0)
     except OrchestratorError as error:
@@ -53,9 +54,9 @@ def _refused(site: Site, node: NodeSpec) -> str | None:
     return None
 
 
-def _old(site: Site, node: NodeSpec) -> str | None:
+def _old(site: Site, certificates: Certificates, node: NodeSpec) -> str | None:
     """Say which port of the node does not show its newest certificate yet, None when both do."""
-    trust, serial, address = site.runtime.certificates.trust(), site.runtime.certificates.serial(node), site.runtime.address(node)
+    trust, serial, address = certificates.trust(), certificates.serial(node), site.runtime.address(node)
     for port, postgresql in ((site.configuration.agent_port, False), (site.configuration.postgresql_port, True)):
         try:
             found = shown(trust, address, port, postgresql=postgresql)

@@ -14,9 +14,8 @@ from host.desired import column_description
 from host.errors import OrchestratorError
 from host.observe import PATIENCE_S, any_spec, observe
 from host.runtime.choice import choose
-from host.runtime.containers import DockerRuntime
 from host.runtime.directory import cluster_directory
-from host.runtime.process import ProcessRuntime
+from host.runtime.runtime import Runtime
 from host.state import ClusterState, TableState
 
 LINKS_TIMEOUT_S = 60.0
@@ -29,7 +28,7 @@ class Site:
     configuration: Configuration
     directory: Path
     credentials: credentials.Credentials
-    runtime: ProcessRuntime | DockerRuntime
+    runtime: Runtime
     agents: Agents
 
     @classmethod

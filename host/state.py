@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,7 +11,7 @@ class TableState:
 
     schema: str
     name: str
-    columns: tuple[tuple, ...]
+    columns: tuple[tuple[str | bool, ...], ...]
     published: bool = True
     open: bool = True
     fault: str | None = None
@@ -42,7 +43,7 @@ class NodeState:
     current: bool = True
     fault: str | None = None
     version: str = field(default="", compare=False)
-    upkeep: dict | None = field(default=None, compare=False)
+    upkeep: dict[str, Any] | None = field(default=None, compare=False)
     certificate_ends: datetime | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     postgresql: bool = field(default=False, compare=False)
@@ -99,7 +100,16 @@ class ClusterState:
     nodes: tuple[NodeState, ...]
     links: frozenset[LinkState]
 
-    def node(self, name: str) -> NodeState | None:
+    def node(self, name: str) -> NodeState:
+        """Return the node of that name; LookupError when there is none."""
+        found = self.find(name)
+        if found is None:
+            names = ", ".join(node.name for node in self.nodes)
+            raise LookupError(f"no node {name} in cluster {self.id}: it has {names or 'none'}")
+        return found
+
+    def find(self, name: str) -> NodeState | None:
+        """Return the node of that name, None when there is none."""
         return next((node for node in self.nodes if node.name == name), None)
 
     def link(self, source: str, target: str) -> LinkState:

@@ -163,8 +163,10 @@ class OpenTable:
 
     def after(self, cluster: ClusterState) -> ClusterState:
         node = cluster.node(self.node)
-        opened = replace(node.table(self.table.schema, self.table.name), open=True)
-        return cluster.with_node(replace(node, tables=_with_table(node.tables, opened)))
+        found = node.table(self.table.schema, self.table.name)
+        if found is None:
+            raise LookupError(f"no table {self.table} on {self.node}")
+        return cluster.with_node(replace(node, tables=_with_table(node.tables, replace(found, open=True))))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from host.barrier import Barrier
@@ -54,10 +55,10 @@ def verify(site: Site, broken: Sequence[LinkState] = (), nodes: Sequence[str] | 
 
 def find_orphans(site: Site, nodes: Sequence[str] | None = None) -> list[Orphans]:
     """Ask these nodes, all by default, for rows that refer to no row: none when each foreign key of each replicated table holds everywhere."""
-    found = []
+    found: list[Orphans] = []
     for table in site.configuration.tables:
-        answers = _everywhere(_names(site, nodes), lambda name, table=table: site.call(name, "table.orphans", Table={
-            "schema": table.schema, "name": table.name})["foreign_keys"])
+        asked = {"schema": table.schema, "name": table.name}
+        answers = _everywhere(_names(site, nodes), partial(_orphans, site, asked))
         worst: dict[str, Orphans] = {}
         for node, keys in answers.items():
             for key in keys:
@@ -66,6 +67,11 @@ def find_orphans(site: Site, nodes: Sequence[str] | None = None) -> list[Orphans
                     worst[key["name"]] = Orphans(f"{table.schema}.{table.name}", key["name"], key["references"], key["rows"], node)
         found += worst.values()
     return found
+
+
+def _orphans(site: Site, table: dict[str, str], node: str) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = site.call(node, "table.orphans", Table=table)["foreign_keys"]
+    return keys
 
 
 def _verify_table(site: Site, table: Table, nodes: list[str], broken: Sequence[LinkState], without: frozenset[tuple[str, str]]) -> Verified:
@@ -120,7 +126,8 @@ def _some(differing: dict[int, int]) -> list[int]:
     return chosen
 
 
-def _differing_keys(site: Site, table: Table, nodes: list[str], buckets: list[int]) -> dict[str, dict[str, list | None]]:
+def _differing_keys(site: Site, table: Table, nodes: list[str],
+                    buckets: list[int]) -> dict[str, dict[str, list[str] | None]]:
     """Return ``{key: {node: [version, hash] or None}}`` for the keys in these parts of the key space that are not the same everywhere."""
     rows = _everywhere(nodes, lambda name: site.call(name, "table.versions", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS, "wanted": buckets, "limit": ROWS_LIMIT})["rows"])
@@ -141,7 +148,7 @@ def _everywhere(nodes: list[str], ask: Callable[[str], Any]) -> dict[str, Any]:
         return dict(zip(nodes, pool.map(ask, nodes), strict=True))
 
 
-def _shown(differing: dict[str, dict[str, list | None]], and_more: bool) -> str:
+def _shown(differing: dict[str, dict[str, list[str] | None]], and_more: bool) -> str:
     lines = [("at least " if and_more else "") + (f"{len(differing)} keys differ" if len(differing) > 1 else "1 key differs")]
     for key, versions in list(differing.items())[:KEYS_SHOWN]:
         lines.append(f"{key}: " + ", ".join(f"{name} {found[0] if found else 'has no row'}" for name, found in versions.items()))

@@ -5,6 +5,7 @@ import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 def pack(directories: Iterable[Path], files: dict[Path, bytes], owner: int) -> bytes:
@@ -24,8 +25,9 @@ def last_lines(chunks: Iterable[bytes], count: int) -> list[tuple[str, list[str]
     # as it comes, because a day's log may be large
     with tarfile.open(fileobj=io.BufferedReader(Chunks(chunks)), mode="r|") as archive:
         for member in archive:
-            if member.isfile() and member.size:
-                lines = collections.deque(archive.extractfile(member), count)
+            file = archive.extractfile(member) if member.isfile() and member.size else None
+            if file is not None:
+                lines = collections.deque(file, count)
                 found.append((member.mtime, member.name, [line.decode(errors="replace") for line in lines]))
     return [(name, lines) for _, name, lines in sorted(found)]
 
@@ -40,7 +42,7 @@ class Chunks(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         while not self._rest:
             try:
                 self._rest = next(self._chunks)

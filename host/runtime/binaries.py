@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from container.configuration import User
 from host.errors import OrchestratorError
@@ -56,14 +57,14 @@ def _candidates() -> list[Path]:
     if shutil.which("pg_config"):
         done = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True)
         found += [Path(done.stdout.strip())] if done.returncode == 0 else []
-    if shutil.which("postgres"):
-        found.append(Path(shutil.which("postgres")).parent)
+    if (postgres := shutil.which("postgres")) is not None:
+        found.append(Path(postgres).parent)
     return [path for path in found if all((path / program).exists() for program in PROGRAMS)]
 
 
 def _version(programs: Path, user: User | None) -> int:
     """Return the major version, 0 when the user cannot run the programs."""
-    as_user = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
+    as_user: dict[str, Any] = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
     try:
         done = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, cwd="/", **as_user)
     except OSError:

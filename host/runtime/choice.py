@@ -4,11 +4,12 @@ from host.runtime import engine
 from host.runtime.containers import DockerRuntime
 from host.runtime.directory import cluster_directory
 from host.runtime.process import ProcessRuntime
+from host.runtime.runtime import Runtime
 
-RUNTIMES = {runtime.name: runtime for runtime in (ProcessRuntime, DockerRuntime)}
+RUNTIMES: dict[str, type[Runtime]] = {runtime.name: runtime for runtime in (ProcessRuntime, DockerRuntime)}
 
 
-def choose(name: str, cluster_id: str) -> type[ProcessRuntime] | type[DockerRuntime]:
+def choose(name: str, cluster_id: str) -> type[Runtime]:
     """Return the runtime's class: the one that is named; with ``auto`` Docker where an engine answers, unless the cluster is there as processes."""
     if name != "auto":
         return RUNTIMES[name]

@@ -5,8 +5,9 @@ What there is, is asked of the engine each time. Everything that is ours bears t
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from container.configuration import AgentConfiguration
 from container.settings import capacity
@@ -17,6 +18,13 @@ from host.errors import OrchestratorError
 from host.runtime import engine
 from host.runtime.archive import last_lines, pack
 from host.runtime.image import node_image
+
+if TYPE_CHECKING:
+    # at run time only where an engine is asked: it takes a fifth of a second
+    from docker.models.containers import Container
+    from docker.models.images import Image
+    from docker.models.networks import Network
+    from docker.models.volumes import Volume
 
 CLUSTER, NODE = "org.pgunison.cluster", "org.pgunison.node"
 # as the image makes them (container/Dockerfile)
@@ -113,13 +121,18 @@ class DockerRuntime:
         """Put a container of the current image in the place of the node's container; the data stays."""
         self.stop(node)
         with engine.asked_to(f"remove the container of {node.name}"):
-            self._container(node).remove(v=True)
+            container = self._container(node)
+            if container is not None:
+                container.remove(v=True)
         self.start(node)
 
     def put_certificates(self, node: NodeSpec) -> None:
         """Give a node that runs the certificates that the host holds; its agent takes them within seconds."""
         with engine.asked_to(f"put certificates into {node.name}"):
-            self._container(node).put_archive("/", self._files(node))
+            container = self._container(node)
+            if container is None:
+                raise OrchestratorError(f"{node.name} has no container", "it was removed", "python3 orchestrator.py up")
+            container.put_archive("/", self._files(node))
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the container's last words when it has ended."""
@@ -164,7 +177,7 @@ class DockerRuntime:
         if self._directory.exists():
             shutil.rmtree(self._directory)
 
-    def logs(self, node: NodeSpec) -> Iterator[tuple[str, list[str]]]:
+    def logs(self, node: NodeSpec) -> Iterator[tuple[str, Iterable[str]]]:
         """Return what the agent wrote, then the node's log files, the last lines of each; also of a node that is stopped."""
         with engine.asked_to(f"read the logs of {node.name}"):
             container = self._container(node)
@@ -174,25 +187,25 @@ class DockerRuntime:
             chunks, _ = container.get_archive(str(DATA / "log"))
             yield from ((str(DATA / name), lines) for name, lines in last_lines(chunks, LOG_LINES))
 
-    def _filter(self) -> dict[str, str]:
+    def _filter(self) -> dict[str, str | list[str] | bool]:
         return {"label": f"{CLUSTER}={self._configuration.id}"}
 
     def _name(self, node: NodeSpec) -> str:
         return f"{self._configuration.id}-{node.name}"
 
-    def _container(self, node: NodeSpec):
+    def _container(self, node: NodeSpec) -> "Container | None":
         """Find the node's container by its labels, None when there is none."""
         found = self._client.containers.list(all=True, filters={"label": [f"{CLUSTER}={self._configuration.id}", f"{NODE}={node.name}"]}, ignore_removed=True)
         return found[0] if found else None
 
-    def _volume(self, node: NodeSpec):
+    def _volume(self, node: NodeSpec) -> "Volume | None":
         found = [volume for volume in self._client.volumes.list(filters={"name": self._name(node)}) if volume.name == self._name(node)]
         if found and (found[0].attrs["Labels"] or {}).get(CLUSTER) != self._configuration.id:
             raise OrchestratorError(f"there is a volume {self._name(node)} that is not of this cluster", "it has not the cluster's label",
                                     f"docker volume rm {self._name(node)}, if nobody needs it, or give this cluster another id")
         return found[0] if found else None
 
-    def _network(self):
+    def _network(self) -> "Network":
         """Find or make the cluster's network."""
         configuration = self._configuration
         name, wanted = f"{configuration.id}-{configuration.network_id}", {"Subnet": str(configuration.subnet), "Gateway": str(configuration.gateway)}
@@ -210,7 +223,8 @@ class DockerRuntime:
                                     "restore them in sysconfig.json; to move the cluster: python3 orchestrator.py down --purge, then up")
         return found[0]
 
-    def _create(self, node: NodeSpec, image, network):
+    def _create(self, node: NodeSpec, image: "Image", network: "Network") -> "Container":
+        from docker.types import LogConfig
         limits = self._configuration.container
         if self._volume(node) is None:
             self._client.volumes.create(self._name(node), labels=self._labels | {NODE: node.name})
@@ -219,28 +233,31 @@ class DockerRuntime:
         host = api.create_host_config(
             binds={self._name(node): {"bind": str(DATA), "mode": "rw"}}, restart_policy={"Name": "unless-stopped"}, shm_size=SHARED_MEMORY,
             mem_limit=f"{limits.memory_mib}m" if limits.memory_mib else None, nano_cpus=int(limits.cpus * 1e9) if limits.cpus else None,
-            log_config={"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}}, network_mode=network.name)
+            log_config=LogConfig(type="json-file", config={"max-size": "8m", "max-file": "2"}),
+            network_mode=network.name)
+        # the stub is wrong: the client takes an endpoint for each network
+        networking = api.create_networking_config({network.name: endpoint})  # type: ignore[arg-type]  # see above
         made = api.create_container(
             image.id, name=self._name(node), hostname=node.name, stop_timeout=STOP_TIMEOUT_S, host_config=host,
-            labels=self._labels | {NODE: node.name, **self._made_of(image)}, networking_config=api.create_networking_config({network.name: endpoint}))
+            labels=self._labels | {NODE: node.name, **self._made_of(image)}, networking_config=networking)
         return self._client.containers.get(made["Id"])
 
-    def _made_of(self, image) -> dict[str, str]:
+    def _made_of(self, image: "Image") -> dict[str, str]:
         """Say what a container is made of, as a label, so that it can be told when it has to be made anew."""
         configuration, limits = self._configuration, self._configuration.container
         # what its agent is told when it starts is part of it
         told = [configuration.settings, configuration.upkeep, capacity(configuration.max_nodes)]
         return {"org.pgunison.made-of": json.dumps([image.id, limits.memory_mib, limits.cpus, *told])}
 
-    def _current(self, container, image) -> bool:
+    def _current(self, container: "Container", image: "Image") -> bool:
         return all(container.labels.get(label) == value for label, value in self._made_of(image).items())
 
-    def _attached(self, container, node: NodeSpec) -> bool:
+    def _attached(self, container: "Container", node: NodeSpec) -> bool:
         endpoint = container.attrs["NetworkSettings"]["Networks"].get(f"{self._configuration.id}-{self._configuration.network_id}")
         asked = ((endpoint or {}).get("IPAMConfig") or {}).get("IPv4Address")
         return node.address in (asked, (endpoint or {}).get("IPAddress"))
 
-    def _attach(self, network, container, node: NodeSpec) -> None:
+    def _attach(self, network: "Network", container: "Container", node: NodeSpec) -> None:
         if network.name in container.attrs["NetworkSettings"]["Networks"]:
             network.disconnect(container, force=True)
         network.connect(container, ipv4_address=node.address, aliases=[node.name])

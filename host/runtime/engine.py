@@ -5,8 +5,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from host.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    import docker
 
 SOCKET = Path("/var/run/docker.sock")
 ANSWER_TIMEOUT_S = 5
@@ -34,7 +38,7 @@ def answers() -> bool:
     return True
 
 
-def connect():
+def connect() -> "docker.DockerClient":
     """Return a client of the engine that DOCKER_HOST names, else this machine's; OrchestratorError when none answers."""
     # loaded late: a fifth of a second that the process runtime need not pay
     import docker
@@ -84,8 +88,10 @@ def asked_to(what: str) -> Iterator[None]:
 def _causes(error: BaseException) -> list[BaseException]:
     """List an exception and what led to it, also where a library wrapped it into arguments."""
     found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        inner = [each for each in error.args if isinstance(each, BaseException)] + [getattr(error, "reason", None)]
-        error = error.__cause__ or error.__context__ or next((each for each in inner if isinstance(each, BaseException)), None)
+    cause: BaseException | None = error
+    while cause is not None and cause not in found:
+        found.append(cause)
+        inner = [each for each in cause.args if isinstance(each, BaseException)] + [getattr(cause, "reason", None)]
+        wrapped = (each for each in inner if isinstance(each, BaseException))
+        cause = cause.__cause__ or cause.__context__ or next(wrapped, None)
     return found

@@ -4,9 +4,14 @@ import configparser
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from host.errors import OrchestratorError
 from host.runtime import engine
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.images import Image
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("container", "esb_config", "services")
@@ -14,7 +19,7 @@ VERSION, CODE = "org.pgunison.version", "org.pgunison.code"
 HINT = "./docker-build.sh, or do without containers: --runtime process"
 
 
-def node_image(client, name: str):
+def node_image(client: "docker.DockerClient", name: str) -> "Image":
     """Return the image of that name; OrchestratorError when it is missing, is no image of ours, or is one of another version."""
     import docker
     with engine.asked_to(f"find the image {name}"):

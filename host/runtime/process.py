@@ -11,14 +11,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from container.configuration import AgentConfiguration
 from container.settings import capacity
 from host.config import Configuration, NodeSpec
 from host.credentials import Credentials
-from host.errors import OrchestratorError
+from host.errors import OrchestratorError, UsageError
 from host.runtime import binaries
 from host.runtime.image import own_code
+
+if TYPE_CHECKING:
+    # loaded late: what makes certificates takes its time, and here there are none
+    from host.certificates import Certificates
 
 PROJECT = Path(__file__).resolve().parents[2]
 # longer than the agent's own patience with PostgreSQL
@@ -36,14 +41,14 @@ class ProcessRuntime:
 
     name = "process"
     # nothing leaves the machine, and its PostgreSQL may have been built without TLS
-    certificates = None
+    certificates: "Certificates | None" = None
 
     def __init__(self, configuration: Configuration, directory: Path, credentials: Credentials):
         self._configuration = configuration
         self._directory = directory
         self._credentials = credentials
         # kept, because an agent may outlive us, and one that we see end must be waited for
-        self._started: dict[str, subprocess.Popen] = {}
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     @staticmethod
     def require_usable() -> None:
@@ -109,6 +114,11 @@ class ProcessRuntime:
         """Start the node's agent, and with it its PostgreSQL, from our sources; the data stays."""
         self.stop(node)
         self.start(node)
+
+    def put_certificates(self, node: NodeSpec) -> None:
+        """UsageError: nothing leaves the machine, so there are none."""
+        raise UsageError(f"{node.name} has no certificates", "nodes that are processes of one machine speak no TLS",
+                         "leave it")
 
     def require_running(self, node: NodeSpec) -> None:
         """OrchestratorError with the agent's last words when it has ended."""

@@ -3,15 +3,19 @@
 import contextlib
 import gc
 import socket
+from pathlib import Path
 
 import docker
 import pytest
 import requests
 
-from host.errors import OrchestratorError
+from host.config import load
+from host.errors import OrchestratorError, UsageError
 from host.runtime import choice, engine
 from host.runtime.containers import DockerRuntime
 from host.runtime.process import ProcessRuntime
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def refusal(text: str) -> docker.errors.APIError:
@@ -88,3 +92,11 @@ def test_auto_takes_docker_unless_the_cluster_is_there_as_processes(monkeypatch,
     assert choice.choose("auto", "lb-test") is chosen
     assert choice.choose("docker", "lb-test") is DockerRuntime
     assert choice.choose("process", "lb-test") is ProcessRuntime
+
+
+def test_a_node_that_is_a_process_takes_no_certificates(tmp_path):
+    configuration = load(PROJECT / "sysconfig.json")
+    runtime = ProcessRuntime(configuration, tmp_path, None)
+    assert runtime.certificates is None
+    with pytest.raises(UsageError, match="node1 has no certificates"):
+        runtime.put_certificates(configuration.node("node1"))

@@ -55,7 +55,9 @@ def test_one_link_between_two_nodes():
 
 
 def test_look_up():
-    assert CLUSTER.node("node2") is NODE2 and CLUSTER.node("node3") is None
+    assert CLUSTER.node("node2") is NODE2 and CLUSTER.find("node3") is None
+    with pytest.raises(LookupError, match="no node node3 in cluster test: it has node1, node2"):
+        CLUSTER.node("node3")
     assert NODE1.table("public", "table1") is TABLE and NODE1.table("other", "table1") is None
 
 
