@@ -1,4 +1,4 @@
-# make run: the main job on this machine.  make check: lint and unit tests.  make test: every test.
+# make run: the main job on this machine.  make check: lint, types and unit tests.  make test: every test.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,7 @@ run: install
 # a minute: what to call before each commit
 check: install
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python3 -m pytest tests/unit
 
 test: install
