@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from services import statements
-from services.driver import Connection
+from services.driver import Connection, one_row
 
 PAUSE_S = 0.2
 # a link that gets no nearer in this time is no link that is well
@@ -48,7 +48,7 @@ class Headroom:
             if near:
                 # A slot moves on only over such a record, and the server writes one every 15 s by itself. A peer of an earlier version lets us not.
                 cursor.execute("SELECT has_function_privilege('pg_log_standby_snapshot()', 'EXECUTE')")
-                if cursor.fetchone()[0]:
+                if one_row(cursor)[0]:
                     cursor.execute("SELECT pg_log_standby_snapshot()")
         connection.commit()
         return [(slot, left) for slot, left in near]
