@@ -156,18 +156,7 @@ BEGIN
     IF session_user = {agent_text} OR superuser AND to_regclass('unison.replicated_table') IS NULL THEN
         RETURN;
     END IF;
-    FOR gone IN SELECT * FROM pg_event_trigger_dropped_objects() AS d
-                WHERE NOT d.is_temporary AND (d.schema_name = 'unison' OR (d.object_type = 'schema' AND d.object_name = 'unison') OR d.address_names[1] = 'unison'
-                    OR (d.object_type LIKE 'publication%' AND (d.object_identity = 'unison' OR d.object_identity LIKE '%in publication unison'))
-                    OR (d.object_type = 'subscription' AND starts_with(d.object_identity, 'unison_'))) LOOP
-        IF superuser THEN
-            INSERT INTO unison.altered DEFAULT VALUES;
-            EXIT;
-        END IF;
-        RAISE EXCEPTION 'cannot drop % %', gone.object_type, gone.object_identity
-        USING ERRCODE = 'feature_not_supported', DETAIL = 'It is a part of pgunison, and the same on every node.',
-              HINT = 'Leave it to: python3 orchestrator.py up';
-    END LOOP;
+    -- the table first: what stands beside it goes with it, and says less
     FOR found IN
         SELECT r.schema_name, r.table_name, bool_or(d.object_type = 'table' AND d.object_name = r.table_name) AS whole
         FROM pg_event_trigger_dropped_objects() AS d
@@ -187,6 +176,18 @@ BEGIN
         IF refused.message IS NOT NULL THEN
             RAISE EXCEPTION '%', refused.message USING ERRCODE = 'feature_not_supported', DETAIL = refused.detail, HINT = refused.hint;
         END IF;
+    END LOOP;
+    FOR gone IN SELECT * FROM pg_event_trigger_dropped_objects() AS d
+                WHERE NOT d.is_temporary AND (d.schema_name = 'unison' OR (d.object_type = 'schema' AND d.object_name = 'unison') OR d.address_names[1] = 'unison'
+                    OR (d.object_type LIKE 'publication%' AND (d.object_identity = 'unison' OR d.object_identity LIKE '%in publication unison'))
+                    OR (d.object_type = 'subscription' AND starts_with(d.object_identity, 'unison_'))) LOOP
+        IF superuser THEN
+            INSERT INTO unison.altered DEFAULT VALUES;
+            EXIT;
+        END IF;
+        RAISE EXCEPTION 'cannot drop % %', gone.object_type, gone.object_identity
+        USING ERRCODE = 'feature_not_supported', DETAIL = 'It is a part of pgunison, and the same on every node.',
+              HINT = 'Leave it to: python3 orchestrator.py up';
     END LOOP;
 END
 $body$;

@@ -246,6 +246,13 @@ def test_refused(cluster, companions, statement):
     assert cluster.query("node2", "SELECT count(*) FROM pg_class") == before
 
 
+def test_who_drops_a_replicated_table_is_told_that_of_the_table(cluster, companions):
+    with pytest.raises(psycopg2.Error) as refused:
+        run(cluster, "DROP TABLE goods CASCADE", companions, undo=True)
+    said = refused.value.diag
+    assert (said.message_primary, said.message_hint) == ("cannot drop replicated table public.goods", "Delete its rows, and leave it empty.")
+
+
 @pytest.mark.parametrize("statement", [*ALLOWED, *UNRELATED])
 def test_allowed(cluster, companions, statement):
     run(cluster, statement, companions)
