@@ -64,6 +64,9 @@ def subscription_reason(one: dict[str, Any], failure: Failure | None) -> str | N
     if failure and failure.connecting:
         if not one["heard"]:
             return f"cannot connect to {source}: {failure.message}; {_connect_step(one['name'], failure.message)}"
+    elif one["connecting"]:
+        # for minutes, where its packets vanish
+        return f"cannot connect to {source}: it has not answered so far; {_connect_step(one['name'], '')}"
     elif failure and failure.finished:
         # a transaction that was applied since is no trouble any more
         if one["applied"] is None or _lsn(one["applied"]) <= _lsn(failure.finished):

@@ -1,5 +1,7 @@
 """A link that does not stream says why, with the next step; a worker that fails again and again is slowed down, and is quick again afterwards."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -123,6 +125,21 @@ def test_a_wrong_password_and_its_next_step(cluster):
     streams(cluster)
     write(cluster, "connected again")
     assert_same(cluster, "table1")
+
+
+@pytest.mark.process_runtime("processes are stopped by hand")
+def test_a_peer_that_takes_a_connection_and_says_nothing(cluster):
+    server = cluster.server_pid("node1")
+    with cluster.superuser("node1") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_replication WHERE application_name = %s", [NAME])
+        sender = cursor.fetchone()[0]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        os.kill(sender, signal.SIGTERM)
+        says(cluster, "cannot connect to node1: it has not answered so far", "start that node")
+    finally:
+        os.kill(server, signal.SIGCONT)
+    streams(cluster)
 
 
 def test_a_peer_that_is_away(cluster):

@@ -17,7 +17,7 @@ APPLY = [
     ' "public.t" in transaction 795, finished at 0/19BE920',
     f'{TIME} [1] LOG:  background worker "logical replication apply worker" (PID 12) exited with exit code 1',
 ]
-SUBSCRIPTION = {"name": LINK, "enabled": True, "seeded": True, "complete": True, "worker": True, "heard": True, "errors": 1, "applied": "0/19BE000"}
+SUBSCRIPTION = {"name": LINK, "enabled": True, "seeded": True, "complete": True, "worker": True, "heard": True, "connecting": False, "errors": 1, "applied": "0/19BE000"}
 SENDER = {"name": LINK, "state": "streaming", "wal_status": "reserved", "keep_size": "32MB", "invalidated": None, "safe_bytes": None}
 
 
@@ -74,6 +74,8 @@ def test_an_error_is_the_reason_until_its_transaction_was_applied():
     ({"enabled": False}, None, f"ALTER SUBSCRIPTION {LINK} ENABLE"),
     ({"heard": False}, Failure("FATAL: password authentication failed", True), "sets the password"),
     ({"heard": False, "worker": False}, None, "about to start"), ({"heard": False}, None, "connecting to node1"),
+    ({"heard": False, "connecting": True}, None, "it has not answered so far"),
+    ({"heard": False, "connecting": True}, Failure("could not receive data from WAL stream"), "start that node"),
     ({"seeded": False}, None, "not merged yet"), ({"complete": False}, None, "every table"), ({}, Failure("refused", True), None), ({}, None, None)])
 def test_reasons_of_a_subscription(changed, failure, words):
     reason = subscription_reason(SUBSCRIPTION | changed, failure)
