@@ -17,7 +17,8 @@ APPLY = [
     ' "public.t" in transaction 795, finished at 0/19BE920',
     f'{TIME} [1] LOG:  background worker "logical replication apply worker" (PID 12) exited with exit code 1',
 ]
-SUBSCRIPTION = {"name": LINK, "enabled": True, "seeded": True, "complete": True, "worker": True, "heard": True, "connecting": False, "errors": 1, "applied": "0/19BE000"}
+SUBSCRIPTION = {"name": LINK, "enabled": True, "seeded": True, "complete": True, "worker": True, "heard": True, "connecting": False,
+                "errors": 1, "applied": "0/19BE000"}
 SENDER = {"name": LINK, "state": "streaming", "wal_status": "reserved", "keep_size": "32MB", "invalidated": None, "safe_bytes": None}
 
 
