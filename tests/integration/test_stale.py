@@ -82,10 +82,6 @@ def await_settled(cluster) -> None:
     wait_until(lambda: None if (cluster.query("node1", told, [life])[0][0] or 0) > newest else "not settled", "node1 has settled it", 40)
 
 
-def told_old(cluster, node: str) -> bool:
-    return "an old copy of its data was put back" in (ready(cluster, node)[1] or "")
-
-
 def noticed(cluster, node: str) -> str | None:
     status, reason = ready(cluster, node)
     # never ready in between
@@ -99,6 +95,19 @@ def refused(cluster, node: str) -> str | None:
     except psycopg2.Error as error:
         return None if "permission denied" in str(error) else str(error)
     return "a writer can write"
+
+
+def assert_noticed_by_peers(cluster) -> None:
+    """Start the peers; what they have heard of node2 must make it refuse writers."""
+    for peer in ("node1", "node3"):
+        cluster.start(peer)
+
+    def unnoticed() -> str | None:
+        reason = ready(cluster, "node2")[1]
+        return None if "an old copy of its data was put back" in (reason or "") else str(reason)
+
+    wait_until(unnoticed, "node2 notices by a beat", 60)
+    wait_until(lambda: refused(cluster, "node2"), "writers are refused", 60)
 
 
 @pytest.mark.process_runtime("the copy is taken by hand")
@@ -143,10 +152,7 @@ def test_a_copy_is_noticed_when_its_wal_has_come_further_than_the_peers_knew(clu
         cluster.stop(peer)
     put_back(cluster, "node2")
     write(cluster, "node2", "x" * 1000, 5000)
-    for peer in ("node1", "node3"):
-        cluster.start(peer)
-    wait_until(lambda: None if told_old(cluster, "node2") else "not noticed", "node2 notices by a beat", 60)
-    wait_until(lambda: refused(cluster, "node2"), "writers are refused", 60)
+    assert_noticed_by_peers(cluster)
 
 
 @pytest.mark.process_runtime("the copy is taken by hand")
@@ -171,10 +177,7 @@ def test_a_copy_that_is_heard_before_it_hears_is_noticed(cluster):
     arrived = "SELECT 1 FROM table1 WHERE col1 = 'behind the beat'"
     wait_until(lambda: None if cluster.query("node1", arrived) else "no row", "node1 hears of it", 30)
     assert cluster.query("node1", HEARD) == heard
-    for peer in ("node1", "node3"):
-        cluster.start(peer)
-    wait_until(lambda: None if told_old(cluster, "node2") else "not noticed", "node2 notices by a beat", 60)
-    wait_until(lambda: refused(cluster, "node2"), "writers are refused", 60)
+    assert_noticed_by_peers(cluster)
 
 
 @pytest.mark.process_runtime("the copy is taken by hand")

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from container import protocol, web
+from chaos.waiting import wait_until
 from container.protocol import PromptProtocol
 
 # on a machine that does much else; a loiterer has 10 s
@@ -28,8 +29,7 @@ def agent(**options) -> Iterator[tuple[str, int]]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.01)
+            wait_until(lambda: None if server.started else "not yet", "the server listens", 20)
             yield listener.getsockname()
         finally:
             server.should_exit = True
