@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from container import protocol, web
 from chaos.waiting import wait_until
+from container import protocol, web
 from container.protocol import PromptProtocol
 
 # on a machine that does much else; a loiterer has 10 s
