@@ -73,7 +73,7 @@ install_packages() {
 }
 
 build() {
-    docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --build-arg VERSION="$VERSION" --build-arg CODE="$("$python" -m host.runtime.image)" --build-arg POSTGRESQL_MAJOR="$(postgresql_major)" \
+    docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --build-arg VERSION="$VERSION" --build-arg CODE="$("$python" -m pgunison.runtime.image)" --build-arg POSTGRESQL_MAJOR="$(postgresql_major)" \
         --tag "$IMAGE:$VERSION" --tag "$IMAGE:latest" "$context" >"$log" 2>&1 && return
     tail -n 20 "$log" >&2
     fail "the image cannot be built" "docker build failed, the end of what it wrote is above" "mend what it says, then again"

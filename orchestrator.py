@@ -16,11 +16,11 @@ def interrupted(number: int, frame: object) -> None:
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, interrupted)
 try:
-    from host.cli import main
+    from pgunison.cli import main
 except ModuleNotFoundError as missing:
-    if missing.name in ("host", "container", "services", "esb_config"):
+    if missing.name in ("pgunison", "container", "services", "esb_config"):
         raise
-    from host.interpreter import hand_over
+    from pgunison.interpreter import hand_over
     hand_over(missing.name)
 
 if signal.getsignal(signal.SIGINT) is interrupted:

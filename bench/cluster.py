@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg2
 
-from host.barrier import lsn
+from pgunison.barrier import lsn
 
 DEADLINE_S = 300.0
 POLL_S = 0.005

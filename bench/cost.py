@@ -19,7 +19,7 @@ from bench.conditions import conditions
 from bench.mesh import TABLE1, NativeMesh
 from bench.pglogical import PglogicalMesh
 from bench.pgunison import Pgunison, use
-from host.runtime.binaries import find, server_user
+from pgunison.runtime.binaries import find, server_user
 
 NODES = 3
 

@@ -16,7 +16,7 @@ from bench.cluster import Cluster
 from bench.conditions import conditions
 from bench.mesh import NativeMesh
 from bench.pgunison import Pgunison, use
-from host.runtime.binaries import find, server_user
+from pgunison.runtime.binaries import find, server_user
 
 NODES = 3
 # what a cluster does once because it has just been made: autovacuum's first look, the first checkpoint's hint bits

@@ -27,7 +27,7 @@ from bench import ratios
 from bench.conditions import conditions
 from bench.mesh import TABLE1
 from bench.pgunison import Pgunison, use
-from host.runtime.binaries import server_user
+from pgunison.runtime.binaries import server_user
 
 README = Path(__file__).parent / "README.md"
 FEW = 20

@@ -15,7 +15,7 @@ from psycopg2 import sql
 from bench.cluster import Cluster
 from container.configuration import AgentConfiguration
 from container.settings import postgresql_conf
-from host.runtime.binaries import find, server_user
+from pgunison.runtime.binaries import find, server_user
 
 PASSWORD = "bench-only"
 # as sysconfig.json describes a table

@@ -32,8 +32,8 @@ from chaos.waiting import Late, wait_until
 from chaos.workload import Rows, Workload, finding
 from chaos.workloads import WORKLOADS
 from chaos.workloads.append import Append
-from host.errors import UsageError
-from host.runtime.binaries import find, server_user
+from pgunison.errors import UsageError
+from pgunison.runtime.binaries import find, server_user
 
 NODES = 3
 VERSIONS = ("modified_ts", "modified_node")

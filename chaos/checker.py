@@ -10,7 +10,7 @@ from chaos.history import History
 from chaos.target import Target
 from chaos.waiting import Late
 from chaos.workload import Finding, Rows, Workload
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 
 # a value that is longer is compared by its hash
 LONG = 200

@@ -12,10 +12,10 @@ from typing import Any
 
 import psycopg2
 
-from host.config import NodeSpec, load
-from host.execute import bring_up
-from host.progress import Progress
-from host.site import Site
+from pgunison.config import NodeSpec, load
+from pgunison.execute import bring_up
+from pgunison.progress import Progress
+from pgunison.site import Site
 
 
 @dataclass

@@ -12,9 +12,9 @@ from chaos.faults import Fault
 from chaos.processes import Freezer
 from chaos.runtimes import DockerCluster
 from chaos.target import Link
-from host.errors import OrchestratorError
-from host.runtime import engine
-from host.runtime.containers import SETTINGS
+from pgunison.errors import OrchestratorError
+from pgunison.runtime import engine
+from pgunison.runtime.containers import SETTINGS
 
 
 class ContainerFault(Fault):

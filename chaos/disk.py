@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 
 SIZE_BYTES = 3 * 2**30
 # what is left free, tried in this order: a file system cannot shrink below what was written since we looked

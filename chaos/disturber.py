@@ -13,7 +13,7 @@ from chaos.processes import Freezer
 from chaos.schedule import Event
 from chaos.target import Target
 from chaos.waiting import Late, wait_until
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 
 HEAL_TIMEOUT_S = 180.0
 # what a fault meets that strikes a node which is struck already

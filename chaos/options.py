@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass, field, replace
 
-from host.errors import UsageError
+from pgunison.errors import UsageError
 
 # Every fault by its name, with what it does; chaos/faults.py holds the classes.
 FAULTS = {

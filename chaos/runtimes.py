@@ -11,11 +11,11 @@ import psycopg2.extensions
 
 from chaos.cluster import Cluster
 from chaos.processes import children, id_inside, name_of
-from host.config import NodeSpec, load
-from host.errors import OrchestratorError
-from host.runtime import engine
-from host.runtime.containers import CLUSTER, DATA
-from host.site import Site
+from pgunison.config import NodeSpec, load
+from pgunison.errors import OrchestratorError
+from pgunison.runtime import engine
+from pgunison.runtime.containers import CLUSTER, DATA
+from pgunison.site import Site
 
 
 class ProcessCluster(Cluster):

@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def take(lock: int) -> bool:
-    """Take the lock on the open file; False when somebody keeps it. Who only asks whether it is taken has it for a moment (host/runtime/process.py)."""
+    """Take the lock on the open file; False when somebody keeps it. Who only asks whether it is taken has it for a moment (pgunison/runtime/process.py)."""
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:

@@ -15,10 +15,10 @@ import pytest
 
 from chaos.cluster import Cluster, own_configuration
 from chaos.runtimes import CLUSTERS, free_subnet, open_cluster
-from host.config import IMAGE
-from host.errors import OrchestratorError
-from host.runtime import engine
-from host.runtime.image import node_image
+from pgunison.config import IMAGE
+from pgunison.errors import OrchestratorError
+from pgunison.runtime import engine
+from pgunison.runtime.image import node_image
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))

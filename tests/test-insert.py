@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from host.interpreter import require_packages
+from pgunison.interpreter import require_packages
 
 require_packages()
 
@@ -15,8 +15,8 @@ from byhand.run import ROW, Row, Run, require, shown, side_by_side
 from byhand.spread import Spread
 from psycopg2 import sql
 
-from host.balance import Balancer
-from host.config import Group
+from pgunison.balance import Balancer
+from pgunison.config import Group
 
 ROWS = 960
 THREADS = 3

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from host.interpreter import require_packages
+from pgunison.interpreter import require_packages
 
 require_packages()
 
@@ -18,10 +18,10 @@ from byhand.run import ROW, Run, require, side_by_side
 from byhand.spread import Spread
 from psycopg2 import errorcodes, sql
 
-from host.balance import Balancer
-from host.barrier import Barrier
-from host.config import Group
-from host.errors import OrchestratorError
+from pgunison.balance import Balancer
+from pgunison.barrier import Barrier
+from pgunison.config import Group
+from pgunison.errors import OrchestratorError
 
 KEYS = 100
 RANGE = 50

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from host.interpreter import require_packages
+from pgunison.interpreter import require_packages
 
 require_packages()
 
@@ -17,10 +17,10 @@ from byhand.fight import Fight
 from byhand.history import History, fault
 from byhand.run import Row, Run, require, shown, side_by_side
 
-from host.balance import Balancer
-from host.barrier import Barrier
-from host.config import Group
-from host.verify import verify
+from pgunison.balance import Balancer
+from pgunison.barrier import Barrier
+from pgunison.config import Group
+from pgunison.verify import verify
 
 SECONDS = 3.0
 THREADS = 3

@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 try:
-    import host.balance
-    import host.cli  # noqa: F401
+    import pgunison.balance
+    import pgunison.cli  # noqa: F401
 except ModuleNotFoundError as missing:
-    if missing.name in ("host", "container", "services", "esb_config"):
+    if missing.name in ("pgunison", "container", "services", "esb_config"):
         raise
     script = Path(sys.argv[0]).name
     print(f"error: this Python lacks the package {missing.name}\ndetail: {sys.executable} runs {script}\n"

@@ -9,8 +9,8 @@ from psycopg2 import sql
 from byhand.history import History, Operation
 from byhand.run import Run
 from byhand.spread import Spread
-from host.balance import Balancer, sqlstate
-from host.config import Group
+from pgunison.balance import Balancer, sqlstate
+from pgunison.config import Group
 
 
 class Fight:

@@ -9,7 +9,7 @@ import pytest
 
 from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql
-from host.runtime import binaries
+from pgunison.runtime import binaries
 from services import server
 from tests.convergence.database import Database
 

@@ -18,15 +18,15 @@ import pytest
 
 from esb_config.definition import services
 from esb_config.document import document, request
-from host import commands
-from host.config import load
-from host.desired import column_description, desired
-from host.errors import OrchestratorError
-from host.execute import bring_up
-from host.plan import plan
-from host.progress import Progress
-from host.site import Site
-from host.steps import AdmitNode
+from pgunison import commands
+from pgunison.config import load
+from pgunison.desired import column_description, desired
+from pgunison.errors import OrchestratorError
+from pgunison.execute import bring_up
+from pgunison.plan import plan
+from pgunison.progress import Progress
+from pgunison.site import Site
+from pgunison.steps import AdmitNode
 from tests.convergence.comparison import wait_until
 
 pytestmark = pytest.mark.process_runtime("it looks at the agent's files and processes; tests/integration/test_docker.py has what differs in containers")

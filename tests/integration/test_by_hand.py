@@ -12,7 +12,7 @@ from byhand.history import Operation, fault
 from byhand.run import Row
 from pgdbpool.pool import DBQueryError
 
-from host.balance import Balancer, sqlstate
+from pgunison.balance import Balancer, sqlstate
 from tests.integration import orchestrator
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "services.md").read_text(encoding="utf-8")
-FORBIDDEN = {"host", "services", "container", "microesb", "psycopg2"}
+FORBIDDEN = {"pgunison", "services", "container", "microesb", "psycopg2"}
 # What every program below begins with, and ends with. Arguments: where the agent is, the file of its token, cluster, database; where the node is a container
 # also the files of whom to trust and of what to show.
 BEGIN = """

@@ -7,7 +7,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS, assert_same, error_counts, names, settle, wait_until
 from tests.integration.test_types import set_up
 

@@ -15,7 +15,7 @@ import pytest
 from esb_config.definition import services
 from esb_config.document import document
 from esb_config.errors import CallError
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS
 from tests.integration.orchestrator import run
 

@@ -18,9 +18,9 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from container.configuration import AgentConfiguration
-from host.errors import OrchestratorError
-from host.runtime.engine import connect
-from host.runtime.image import own_code
+from pgunison.errors import OrchestratorError
+from pgunison.runtime.engine import connect
+from pgunison.runtime.image import own_code
 from tests.convergence.comparison import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -163,7 +163,7 @@ def test_it_starts_the_agent_and_nothing_of_its_base(image):
 def test_it_holds_the_node_and_nothing_else(make):
     found = said(make, "find", "/opt/pgunison", "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\n").split()
     assert set(found) == {"container", "esb_config", "services", "site-packages", "postgresql", "template", "template.lock"}
-    for module in ("host", "chaos", "tests", "bench", "orchestrator", "pip"):
+    for module in ("pgunison", "chaos", "tests", "bench", "orchestrator", "pip"):
         assert said(make, "python3", "-c", f"import importlib.util; print(importlib.util.find_spec('{module}'))") == "None\n"
 
 

@@ -3,7 +3,7 @@
 import pytest
 from psycopg2 import sql
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS
 
 # what there is: tables, columns, keys, triggers, functions, schemas, sequences, privileges, and what pgunison recorded

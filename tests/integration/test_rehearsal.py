@@ -2,7 +2,7 @@
 
 import pytest
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS, assert_same, names
 
 CALLED = "CREATE FUNCTION halved(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT n / 2'"

@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
-from host.errors import OrchestratorError
-from host.execute import bring_up
-from host.progress import Progress
+from pgunison.errors import OrchestratorError
+from pgunison.execute import bring_up
+from pgunison.progress import Progress
 from tests.convergence.comparison import administer, wait_until
 
 pytestmark = pytest.mark.process_runtime("the server's log and its socket are looked at; what runs in a container is the same")

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from chaos.runtimes import DockerCluster, free_subnet
-from host.runtime import engine
-from host.runtime.containers import CLUSTER
+from pgunison.runtime import engine
+from pgunison.runtime.containers import CLUSTER
 from tests.convergence.comparison import MARKS, names
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS, all_links, assert_same, everywhere, link, names, pause, replica, settle, wait_until
 from tests.integration.orchestrator import run
 

@@ -12,7 +12,7 @@ import httpx
 import psycopg2
 import pytest
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS, assert_same, names, settle, wait_until
 from tests.integration.orchestrator import command_line, run
 

@@ -6,7 +6,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 from tests.convergence.comparison import MARKS, assert_same
 
 FINDS = {"name": "finds", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "found", "type": "text"},

@@ -11,8 +11,8 @@ import pytest
 
 from chaos.cluster import Cluster, own_configuration
 from chaos.runtimes import free_subnet, open_cluster
-from host.desired import desired
-from host.state import ClusterState, TableState
+from pgunison.desired import desired
+from pgunison.state import ClusterState, TableState
 from tests.convergence.comparison import MARKS, all_links, assert_same
 from tests.integration.old_versions import Version
 from tests.integration.orchestrator import run

@@ -13,7 +13,7 @@ from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql
 from esb_config.call import execute
 from esb_config.document import document
-from host.runtime import binaries
+from pgunison.runtime import binaries
 from services import server
 from services.texts import MIGRATIONS, code_digest, database_digest
 from tests.integration.old_versions import Version, find_versions, install

@@ -1,14 +1,14 @@
-"""host/agents.py: whatever stands at an agent's address, the orchestrator says what it is."""
+"""pgunison/agents.py: whatever stands at an agent's address, the orchestrator says what it is."""
 
 from pathlib import Path
 
 import httpx
 import pytest
 
-from host import agents as module
-from host.agents import Agents, AgentUnreachable
-from host.config import load
-from host.errors import OrchestratorError
+from pgunison import agents as module
+from pgunison.agents import Agents, AgentUnreachable
+from pgunison.config import load
+from pgunison.errors import OrchestratorError
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 NODE = CONFIGURATION.node("node1")

@@ -1,4 +1,4 @@
-"""host/runtime/archive.py: files for a container, and the end of the logs that come out of it."""
+"""pgunison/runtime/archive.py: files for a container, and the end of the logs that come out of it."""
 
 import io
 import tarfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from host.runtime.archive import last_lines, pack
+from pgunison.runtime.archive import last_lines, pack
 
 
 def test_what_is_packed_is_its_owners_alone():

@@ -11,10 +11,10 @@ import psycopg2
 import pytest
 from pgdbpool import pool as pgdbpool
 
-from host import balance
-from host.balance import Balancer, sqlstate
-from host.config import load
-from host.errors import OrchestratorError, UsageError
+from pgunison import balance
+from pgunison.balance import Balancer, sqlstate
+from pgunison.config import load
+from pgunison.errors import OrchestratorError, UsageError
 
 CONFIGURATION = load(Path(__file__).resolve().parents[2] / "sysconfig.json")
 ADDRESSES = {"node1": "127.28.64.2", "node2": "127.28.64.3", "node3": "127.28.64.4"}

@@ -1,12 +1,12 @@
-"""host/barrier.py: what a barrier waits for, and what it says while it does."""
+"""pgunison/barrier.py: what a barrier waits for, and what it says while it does."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from host import barrier
-from host.barrier import Barrier, lsn
-from host.errors import OrchestratorError
+from pgunison import barrier
+from pgunison.barrier import Barrier, lsn
+from pgunison.errors import OrchestratorError
 
 
 class Site:

@@ -1,4 +1,4 @@
-"""host/certificates.py and what a server and a client of them make of each other; container/certificates.py takes new ones while it runs."""
+"""pgunison/certificates.py and what a server and a client of them make of each other; container/certificates.py takes new ones while it runs."""
 
 import contextlib
 import socket
@@ -12,9 +12,9 @@ import pytest
 from cryptography import x509
 
 from container.certificates import Certificates as NodeCertificates
-from host import certificates as module
-from host.certificates import AUTHORITY, Certificates, shown
-from host.config import NodeSpec
+from pgunison import certificates as module
+from pgunison.certificates import AUTHORITY, Certificates, shown
+from pgunison.config import NodeSpec
 
 NODE = NodeSpec("node1", 1, "127.0.0.1", "127.0.0.1")
 

@@ -10,8 +10,8 @@ from chaos.options import DOCKER_FAULTS, FAULTS, PLANTS, SIGNALS, Options, fault
 from chaos.planted import PLANTS as PLANTED
 from chaos.report import Report
 from chaos.schedule import schedule
-from host import cli
-from host.errors import UsageError
+from pgunison import cli
+from pgunison.errors import UsageError
 
 
 @pytest.mark.parametrize(("text", "names"), [

@@ -1,4 +1,4 @@
-"""host/cli.py and orchestrator.py: every wrong way to call them ends with error and hint, the right status, and no traceback."""
+"""pgunison/cli.py and orchestrator.py: every wrong way to call them ends with error and hint, the right status, and no traceback."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from host import cli, commands
-from host.errors import NotConverged, OrchestratorError, UsageError
+from pgunison import cli, commands
+from pgunison.errors import NotConverged, OrchestratorError, UsageError
 
 PROJECT = Path(__file__).parents[2]
 DOOR = PROJECT / "orchestrator.py"
@@ -157,7 +157,7 @@ def checkout(tmp_path):
     (tmp_path / "checkout" / "tests").mkdir(parents=True)
     for name in ("orchestrator.py", "tests/test-insert.py"):
         shutil.copy(PROJECT / name, tmp_path / "checkout" / name)
-    shutil.copytree(PROJECT / "host", tmp_path / "checkout" / "host")
+    shutil.copytree(PROJECT / "pgunison", tmp_path / "checkout" / "pgunison")
     return tmp_path / "checkout"
 
 

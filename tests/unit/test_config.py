@@ -1,4 +1,4 @@
-"""host/config.py and host/config_checks.py: what loads, and what each wrong value is told."""
+"""pgunison/config.py and pgunison/config_checks.py: what loads, and what each wrong value is told."""
 
 import copy
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from host import config_checks
-from host.config import Column, Function, Group, NodeSpec, Role, Table, load
-from host.config_checks import SCHEMA
-from host.errors import UsageError
+from pgunison import config_checks
+from pgunison.config import Column, Function, Group, NodeSpec, Role, Table, load
+from pgunison.config_checks import SCHEMA
+from pgunison.errors import UsageError
 
 DEFAULT = Path(__file__).parents[2] / "sysconfig.json"
 HOSTILE = '"Order; --'

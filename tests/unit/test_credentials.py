@@ -1,4 +1,4 @@
-"""host/credentials.py: passwords are made once, kept private, and shown nowhere."""
+"""pgunison/credentials.py: passwords are made once, kept private, and shown nowhere."""
 
 import json
 import stat
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from host import credentials
-from host.config import Role, load
-from host.errors import OrchestratorError, UsageError
+from pgunison import credentials
+from pgunison.config import Role, load
+from pgunison.errors import OrchestratorError, UsageError
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 ROLES = {role.name for role in CONFIGURATION.roles}

@@ -1,11 +1,11 @@
-"""host/diagnosis.py: what makes a cluster unhealthy, each thing by itself, with the next step."""
+"""pgunison/diagnosis.py: what makes a cluster unhealthy, each thing by itself, with the next step."""
 
 from dataclasses import replace
 
 import pytest
 
-from host.diagnosis import Fault, faults, sentence
-from host.state import LinkState, TableState
+from pgunison.diagnosis import Fault, faults, sentence
+from pgunison.state import LinkState, TableState
 from tests.unit.world import table, wanted
 
 WANTED = wanted(3, table("table1"))

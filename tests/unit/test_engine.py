@@ -1,4 +1,4 @@
-"""host/runtime/engine.py: what the Docker engine and its library say, as errors that tell what to do; host/runtime/choice.py."""
+"""pgunison/runtime/engine.py: what the Docker engine and its library say, as errors that tell what to do; pgunison/runtime/choice.py."""
 
 import contextlib
 import gc
@@ -9,11 +9,11 @@ import docker
 import pytest
 import requests
 
-from host.config import load
-from host.errors import OrchestratorError, UsageError
-from host.runtime import choice, engine
-from host.runtime.containers import DockerRuntime
-from host.runtime.process import ProcessRuntime
+from pgunison.config import load
+from pgunison.errors import OrchestratorError, UsageError
+from pgunison.runtime import choice, engine
+from pgunison.runtime.containers import DockerRuntime
+from pgunison.runtime.process import ProcessRuntime
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -1,13 +1,13 @@
-"""host/identity.py: an existing cluster keeps its database and its ports."""
+"""pgunison/identity.py: an existing cluster keeps its database and its ports."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from host.config import load
-from host.errors import UsageError
-from host.identity import require_same
+from pgunison.config import load
+from pgunison.errors import UsageError
+from pgunison.identity import require_same
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 NODES = ["node1"]

@@ -1,4 +1,4 @@
-"""host/observe.py: what the two ends of a link say, in one word."""
+"""pgunison/observe.py: what the two ends of a link say, in one word."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from host.agents import AgentUnreachable
-from host.certificates import Shown
-from host.config import load
-from host.errors import OrchestratorError
-from host.observe import observe
-from host.state import TO_SUBSCRIBE
+from pgunison.agents import AgentUnreachable
+from pgunison.certificates import Shown
+from pgunison.config import load
+from pgunison.errors import OrchestratorError
+from pgunison.observe import observe
+from pgunison.state import TO_SUBSCRIBE
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 GOOD = {"seeded": True, "complete": True, "enabled": True, "worker": True, "errors": 0}
@@ -73,7 +73,7 @@ class Fakes:
 @pytest.fixture
 def fakes(monkeypatch):
     made = Fakes()
-    monkeypatch.setattr("host.observe.postgresql_answers", made.probe)
+    monkeypatch.setattr("pgunison.observe.postgresql_answers", made.probe)
     return made
 
 

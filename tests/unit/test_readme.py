@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from host.cli import cli
+from pgunison.cli import cli
 
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"

@@ -1,4 +1,4 @@
-"""host/report.py: the table and the JSON of a cluster's state."""
+"""pgunison/report.py: the table and the JSON of a cluster's state."""
 
 import io
 import json
@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from host import report
-from host.config import load
-from host.desired import desired
-from host.observe import any_spec
-from host.state import LinkState
+from pgunison import report
+from pgunison.config import load
+from pgunison.desired import desired
+from pgunison.observe import any_spec
+from pgunison.state import LinkState
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 SITE = SimpleNamespace(configuration=CONFIGURATION, any_spec=lambda name: any_spec(CONFIGURATION, name),

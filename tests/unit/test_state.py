@@ -1,10 +1,10 @@
-"""host/state.py: equality means converged, and the invariants name what is wrong."""
+"""pgunison/state.py: equality means converged, and the invariants name what is wrong."""
 
 from dataclasses import replace
 
 import pytest
 
-from host.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.state import ClusterState, LinkState, NodeState, TableState
 
 TABLE = TableState("public", "table1", (("id",),))
 OTHER = TableState("public", "table2", (("id",),))

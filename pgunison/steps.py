@@ -6,11 +6,11 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from host.agents import QUESTION_TIMEOUT_S
-from host.state import ClusterState, LinkState, TableState
+from pgunison.agents import QUESTION_TIMEOUT_S
+from pgunison.state import ClusterState, LinkState, TableState
 
 if TYPE_CHECKING:
-    from host.site import Site
+    from pgunison.site import Site
 
 # merging all rows of a peer takes as long as it takes; a peer that dies meanwhile is noticed by PostgreSQL
 SEED_TIMEOUT_S = 24 * 3600.0

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from container.configuration import AgentConfiguration
 from container.settings import capacity
-from host.config import Configuration, NodeSpec
-from host.credentials import Credentials
-from host.errors import OrchestratorError, UsageError
-from host.runtime import binaries
-from host.runtime.image import own_code
+from pgunison.config import Configuration, NodeSpec
+from pgunison.credentials import Credentials
+from pgunison.errors import OrchestratorError, UsageError
+from pgunison.runtime import binaries
+from pgunison.runtime.image import own_code
 
 if TYPE_CHECKING:
     # loaded late: what makes certificates takes its time, and here there are none
-    from host.certificates import Certificates
+    from pgunison.certificates import Certificates
 
 PROJECT = Path(__file__).resolve().parents[2]
 # longer than the agent's own patience with PostgreSQL

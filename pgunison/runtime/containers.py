@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from container.configuration import AgentConfiguration
 from container.settings import capacity
-from host.certificates import Certificates
-from host.config import Configuration, NodeSpec
-from host.credentials import Credentials
-from host.errors import OrchestratorError
-from host.runtime import engine
-from host.runtime.archive import last_lines, pack
-from host.runtime.image import node_image
+from pgunison.certificates import Certificates
+from pgunison.config import Configuration, NodeSpec
+from pgunison.credentials import Credentials
+from pgunison.errors import OrchestratorError
+from pgunison.runtime import engine
+from pgunison.runtime.archive import last_lines, pack
+from pgunison.runtime.image import node_image
 
 if TYPE_CHECKING:
     # at run time only where an engine is asked: it takes a fifth of a second

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from host import commands, output
-from host.config import load
-from host.errors import OrchestratorError, UsageError
+from pgunison import commands, output
+from pgunison.config import load
+from pgunison.errors import OrchestratorError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from host.config import Configuration, NodeSpec
-from host.credentials import Credentials
+from pgunison.config import Configuration, NodeSpec
+from pgunison.credentials import Credentials
 
 if TYPE_CHECKING:
     # not at run time: what makes certificates takes its time, and not every runtime has any
-    from host.certificates import Certificates
+    from pgunison.certificates import Certificates
 
 
 class Runtime(Protocol):

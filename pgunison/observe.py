@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
-from host.agents import QUESTION_TIMEOUT_S, Agents, AgentUnreachable
-from host.config import Configuration, NodeSpec
-from host.desired import comparable
-from host.errors import OrchestratorError
-from host.probe import postgresql_answers
-from host.runtime.runtime import Runtime
-from host.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.agents import QUESTION_TIMEOUT_S, Agents, AgentUnreachable
+from pgunison.config import Configuration, NodeSpec
+from pgunison.desired import comparable
+from pgunison.errors import OrchestratorError
+from pgunison.probe import postgresql_answers
+from pgunison.runtime.runtime import Runtime
+from pgunison.state import ClusterState, LinkState, NodeState, TableState
 
 # How long a node has to show that it lives. Who brings the cluster up has time; who asks how it is wants to know now, also of the nodes that are well.
 PATIENCE_S, IMPATIENCE_S = 10.0, 1.0

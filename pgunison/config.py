@@ -7,12 +7,12 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from host import config_checks
-from host.errors import UsageError
+from pgunison import config_checks
+from pgunison.errors import UsageError
 
 IMAGE = "pgunison-node:latest"
 FILE_LIMIT_BYTES = 1024 * 1024
-HINT = "correct each value at its JSON path; host/sysconfig.schema.json says what each may be"
+HINT = "correct each value at its JSON path; pgunison/sysconfig.schema.json says what each may be"
 FILE_HINT = "name a configuration with --config, or start from the sysconfig.json that comes with pgunison"
 
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from host.config import Configuration
-from host.errors import UsageError
+from pgunison.config import Configuration
+from pgunison.errors import UsageError
 
 FILE = "identity.json"
 

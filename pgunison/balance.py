@@ -17,9 +17,9 @@ from typing import Any
 import psycopg2
 from pgdbpool import pool as pgdbpool
 
-from host.config import Group
-from host.errors import OrchestratorError, UsageError
-from host.site import Site
+from pgunison.config import Group
+from pgunison.errors import OrchestratorError, UsageError
+from pgunison.site import Site
 
 CONNECT_TIMEOUT_S = 5
 QUERY_TIMEOUT_S = 10

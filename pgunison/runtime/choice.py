@@ -1,10 +1,10 @@
 """Which runtime a command takes."""
 
-from host.runtime import engine
-from host.runtime.containers import DockerRuntime
-from host.runtime.directory import cluster_directory
-from host.runtime.process import ProcessRuntime
-from host.runtime.runtime import Runtime
+from pgunison.runtime import engine
+from pgunison.runtime.containers import DockerRuntime
+from pgunison.runtime.directory import cluster_directory
+from pgunison.runtime.process import ProcessRuntime
+from pgunison.runtime.runtime import Runtime
 
 RUNTIMES: dict[str, type[Runtime]] = {runtime.name: runtime for runtime in (ProcessRuntime, DockerRuntime)}
 

@@ -13,21 +13,21 @@ from typing import Any
 
 from rich.console import Console
 
-from host import report
-from host.config import Configuration, Table
-from host.conflicts import collect_conflicts, to_json
-from host.errors import NotConverged, OrchestratorError, UsageError
-from host.execute import bring_up
-from host.identity import require_same
-from host.observe import IMPATIENCE_S
-from host.progress import Progress
-from host.renewal import renew as renew_certificates
-from host.runtime.choice import choose
-from host.runtime.directory import cluster_directory, only_orchestrator
-from host.site import Site
-from host.state import ClusterState
-from host.verify import find_orphans
-from host.verify import verify as verify_site
+from pgunison import report
+from pgunison.config import Configuration, Table
+from pgunison.conflicts import collect_conflicts, to_json
+from pgunison.errors import NotConverged, OrchestratorError, UsageError
+from pgunison.execute import bring_up
+from pgunison.identity import require_same
+from pgunison.observe import IMPATIENCE_S
+from pgunison.progress import Progress
+from pgunison.renewal import renew as renew_certificates
+from pgunison.runtime.choice import choose
+from pgunison.runtime.directory import cluster_directory, only_orchestrator
+from pgunison.site import Site
+from pgunison.state import ClusterState
+from pgunison.verify import find_orphans
+from pgunison.verify import verify as verify_site
 
 PROJECT = Path(__file__).resolve().parents[1]
 TESTS = ("insert", "update", "select")
@@ -97,7 +97,7 @@ def down(call: Call, purge: bool) -> None:
 
 
 def status(call: Call, as_json: bool) -> bool:
-    """Print what the cluster is now; True when it is healthy (:mod:`host.diagnosis`)."""
+    """Print what the cluster is now; True when it is healthy (:mod:`pgunison.diagnosis`)."""
     site = call.site()
     cluster = site.observe(IMPATIENCE_S)
     if not as_json:

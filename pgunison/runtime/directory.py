@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 
 
 def cluster_directory(cluster_id: str, runtime: str) -> Path:

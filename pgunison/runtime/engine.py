@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 
 if TYPE_CHECKING:
     import docker

@@ -1,11 +1,11 @@
 """Execute plans: look, plan, do, and look again until nothing is left to do."""
 
-from host.desired import desired
-from host.errors import OrchestratorError, UsageError
-from host.plan import plan
-from host.progress import Progress
-from host.site import Site
-from host.state import ClusterState
+from pgunison.desired import desired
+from pgunison.errors import OrchestratorError, UsageError
+from pgunison.plan import plan
+from pgunison.progress import Progress
+from pgunison.site import Site
+from pgunison.state import ClusterState
 
 ROUNDS = 8
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from container.configuration import User
-from host.errors import OrchestratorError
+from pgunison.errors import OrchestratorError
 
 LEAST_VERSION = 16
 PROGRAMS = ("postgres", "initdb")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from host.barrier import Barrier
-from host.config import Table
-from host.errors import NotConverged, OrchestratorError
-from host.site import Site
-from host.state import LinkState
+from pgunison.barrier import Barrier
+from pgunison.config import Table
+from pgunison.errors import NotConverged, OrchestratorError
+from pgunison.site import Site
+from pgunison.state import LinkState
 
 BUCKETS = 4096
 KEYS_SHOWN = 10

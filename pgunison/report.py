@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.console import Console
 
-from host.certificates import AUTHORITY, NOTICE
-from host.desired import desired
-from host.diagnosis import faults, sentence
-from host.site import Site
-from host.state import ClusterState, NodeState
+from pgunison.certificates import AUTHORITY, NOTICE
+from pgunison.desired import desired
+from pgunison.diagnosis import faults, sentence
+from pgunison.site import Site
+from pgunison.state import ClusterState, NodeState
 
 ROW_SHOWN = 200
 HEADER = ("node", "address", "state", "receives from", "behind")

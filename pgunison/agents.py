@@ -9,9 +9,9 @@ import httpx
 
 from esb_config.document import document, request
 from esb_config.errors import CallError
-from host.certificates import Shown, shown
-from host.config import Configuration, NodeSpec
-from host.errors import OrchestratorError
+from pgunison.certificates import Shown, shown
+from pgunison.config import Configuration, NodeSpec
+from pgunison.errors import OrchestratorError
 
 CALL_TIMEOUT_S = 900.0
 FAILED_STARTS = 3

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host.errors import OrchestratorError
-from host.runtime import engine
+from pgunison.errors import OrchestratorError
+from pgunison.runtime import engine
 
 if TYPE_CHECKING:
     import docker

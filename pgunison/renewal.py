@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from host.agents import Agents
-from host.certificates import Certificates, shown
-from host.config import NodeSpec
-from host.errors import OrchestratorError, UsageError
-from host.progress import Progress
-from host.site import Site
+from pgunison.agents import Agents
+from pgunison.certificates import Certificates, shown
+from pgunison.config import NodeSpec
+from pgunison.errors import OrchestratorError, UsageError
+from pgunison.progress import Progress
+from pgunison.site import Site
 
 TIMEOUT_S = 60.0
 

@@ -1,10 +1,10 @@
-"""The desired state: what a configuration asks for, in the terms of :mod:`host.state`."""
+"""The desired state: what a configuration asks for, in the terms of :mod:`pgunison.state`."""
 
 from itertools import permutations
 from typing import Any
 
-from host.config import Column, Configuration, Function
-from host.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.config import Column, Configuration, Function
+from pgunison.state import ClusterState, LinkState, NodeState, TableState
 
 
 def desired(configuration: Configuration) -> ClusterState:

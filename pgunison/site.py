@@ -7,16 +7,16 @@ from typing import Any
 
 import psycopg2.extensions
 
-from host import credentials
-from host.agents import CALL_TIMEOUT_S, Agents
-from host.config import Configuration, NodeSpec
-from host.desired import column_description
-from host.errors import OrchestratorError
-from host.observe import PATIENCE_S, any_spec, observe
-from host.runtime.choice import choose
-from host.runtime.directory import cluster_directory
-from host.runtime.runtime import Runtime
-from host.state import ClusterState, TableState
+from pgunison import credentials
+from pgunison.agents import CALL_TIMEOUT_S, Agents
+from pgunison.config import Configuration, NodeSpec
+from pgunison.desired import column_description
+from pgunison.errors import OrchestratorError
+from pgunison.observe import PATIENCE_S, any_spec, observe
+from pgunison.runtime.choice import choose
+from pgunison.runtime.directory import cluster_directory
+from pgunison.runtime.runtime import Runtime
+from pgunison.state import ClusterState, TableState
 
 LINKS_TIMEOUT_S = 60.0
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from host.config import NodeSpec
-from host.credentials import write_private
-from host.errors import OrchestratorError
+from pgunison.config import NodeSpec
+from pgunison.credentials import write_private
+from pgunison.errors import OrchestratorError
 
 AUTHORITY_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=365)

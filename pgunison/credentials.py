@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host.config import Configuration
-from host.errors import UsageError
+from pgunison.config import Configuration
+from pgunison.errors import UsageError
 
 
 @dataclass(frozen=True)
