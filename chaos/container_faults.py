@@ -112,7 +112,7 @@ class Drop(Fault):
         if not pid:
             # its rules went with it
             return False
-        _iptables(pid, action, "INPUT", "--source", target.site.runtime.address(target.site.spec(source)), "--jump", "DROP")
+        iptables(pid, action, "INPUT", "--source", target.site.runtime.address(target.site.spec(source)), "--jump", "DROP")
         return True
 
 
@@ -134,14 +134,14 @@ def drop_impossible(target: DockerCluster) -> str | None:
     if reason := signals_impossible(target):
         return reason
     try:
-        _iptables(target.container(target.names()[0]).attrs["State"]["Pid"], "--list-rules")
+        iptables(target.container(target.names()[0]).attrs["State"]["Pid"], "--list-rules")
     except OrchestratorError as error:
         return error.detail
     return None
 
 
-def _iptables(pid: int, *words: str) -> None:
-    """Call iptables in the network of the container, whose image need not have it."""
+def iptables(pid: int, *words: str) -> None:
+    """Call iptables in the network of the container with that process, whose image need not have it."""
     try:
         done = subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "iptables", "--wait", "5", *words], capture_output=True, text=True)
     except FileNotFoundError as error:

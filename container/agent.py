@@ -109,7 +109,7 @@ def take(lock: int) -> bool:
 def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, Any]:
     """Say whose agent this is, and how its PostgreSQL does."""
     return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.ailment(), "failures": keeper.failures,
-            "warnings": keeper.warnings}
+            "warnings": keeper.warnings, "unkept": keeper.unkept()}
 
 
 def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:

@@ -93,6 +93,14 @@ def replicators_places(configuration: AgentConfiguration) -> list[str]:
     return list(itertools.islice(free, capacity(configuration.max_nodes)))
 
 
+def places_of_others(subnet: ipaddress.IPv4Network, gateway: ipaddress.IPv4Address, max_nodes: int) -> ipaddress.IPv4Network | None:
+    """Return the largest upper part of ``subnet`` without a node's address, for what is no node; None where the nodes need it all."""
+    free = (address for address in subnet.hosts() if address != gateway)
+    last = max(itertools.islice(free, capacity(max_nodes)), default=subnet.broadcast_address)
+    parts = (ipaddress.IPv4Network((int(subnet.broadcast_address) + 1 - 2**bits, 32 - bits)) for bits in range(31 - subnet.prefixlen, 1, -1))
+    return next((part for part in parts if last < part.network_address), None)
+
+
 def pg_ident(configuration: AgentConfiguration) -> str:
     """Let the agent's user, and PostgreSQL's own, be the superuser and the agent's role on the socket."""
     users = {getpass.getuser() if os.getuid() else "root"} | ({configuration.user.name} if configuration.user else set())

@@ -72,7 +72,8 @@ class Agents:
         return problem
 
     def health(self, node: NodeSpec, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Return what the agent says of its node: ``problem`` (why its PostgreSQL accepts no connections, or None), ``failures``, ``warnings``.
+        """Return what the agent says of its node: ``problem`` (why its PostgreSQL accepts no connections, or None), ``failures``, ``warnings``, and
+        ``unkept`` (why nobody should rely on it, though it accepts connections, or None).
 
         Raises as :meth:`problem` does.
         """

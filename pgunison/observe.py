@@ -51,17 +51,20 @@ def _look(configuration: Configuration, runtime: Runtime, agents: Agents, spec: 
         return Look(replace(unknown, problem="its agent does not run; PostgreSQL serves", postgresql=True) if serves else unknown, {}, {})
     found: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
+    unkept: str | None = None
     serves, health = False, None
     try:
         health = agents.health(spec, patience_s)
         problem, warnings = health["problem"], tuple(health.get("warnings", ()))
+        unkept = health.get("unkept")
         if problem is None and not postgresql():
             problem = f"PostgreSQL does not answer at {runtime.address(spec)}:{configuration.postgresql_port}, though its process is there: is it frozen?"
         found = agents.call(spec, "node.describe", QUESTION_TIMEOUT_S) if problem is None else {}
         certificate = agents.certificate(spec)
     except AgentUnreachable as error:
         serves = postgresql()
-        problem = f"its agent does not answer; PostgreSQL serves ({error.detail})" if serves else error.detail
+        seen = "its agent does not answer; PostgreSQL serves" if serves else "neither its agent nor its PostgreSQL answers"
+        problem = f"{seen} ({error.detail})"
     except OrchestratorError as error:
         problem = f"{error.message}: {error.detail}"
     if problem is not None:
@@ -75,7 +78,7 @@ def _look(configuration: Configuration, runtime: Runtime, agents: Agents, spec: 
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
                      roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
                      current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends, warnings=warnings,
-                     stale=found.get("stale"))
+                     unkept=unkept, stale=found.get("stale"))
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 

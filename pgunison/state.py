@@ -28,7 +28,8 @@ class NodeState:
     ``fault`` says why its database has to be prepared again, None when it need not: only then is anything known of its tables and links.
     ``upkeep`` is what the node remembers beside the rows, as ``node.describe`` answers it; None when it was not asked.
     ``stale`` says how it is known that an old copy of the node's data was put back.
-    ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none. ``warnings`` is what its agent says is not well.
+    ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none. ``warnings`` is what its agent says is not well;
+    ``unkept`` is why nobody should rely on the node for that, None while it is only a warning.
     ``postgresql`` is True when a PostgreSQL answers at the node's address although its agent does not.
     """
 
@@ -46,6 +47,7 @@ class NodeState:
     upkeep: dict[str, Any] | None = field(default=None, compare=False)
     certificate_ends: datetime | None = field(default=None, compare=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    unkept: str | None = field(default=None, compare=False)
     postgresql: bool = field(default=False, compare=False)
     stale: str | None = None
 
@@ -67,7 +69,7 @@ class NodeState:
             return "stale"
         if not self.serving:
             return "joining"
-        return "faulty" if self.fault or any(table.fault for table in self.tables) else "ready"
+        return "faulty" if self.fault or self.unkept or any(table.fault for table in self.tables) else "ready"
 
     def table(self, schema: str, name: str) -> TableState | None:
         return next((table for table in self.tables if (table.schema, table.name) == (schema, name)), None)

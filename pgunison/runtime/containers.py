@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from container.configuration import AgentConfiguration
-from container.settings import capacity
+from container.settings import capacity, places_of_others
 from pgunison.certificates import Certificates
 from pgunison.config import Configuration, NodeSpec
 from pgunison.credentials import Credentials
@@ -104,7 +104,7 @@ class DockerRuntime:
             if container is not None and container.status == "paused":
                 container.unpause()
                 return
-            if container is not None and not self._current(container, image):
+            if container is not None and not (self._current(container, image) and self._can_start(network, container)):
                 container.remove(v=True, force=True)
                 container = None
             if container is None:
@@ -212,7 +212,9 @@ class DockerRuntime:
         found = [network for network in self._client.networks.list(names=[name]) if network.name == name]
         if not found:
             from docker.types import IPAMConfig, IPAMPool
-            pool = IPAMPool(subnet=wanted["Subnet"], gateway=wanted["Gateway"])
+            # a node's address lets in a replicator, so the engine gives none of them to whoever joins the network without asking for one
+            others = places_of_others(configuration.subnet, configuration.gateway, configuration.max_nodes)
+            pool = IPAMPool(subnet=wanted["Subnet"], gateway=wanted["Gateway"], iprange=str(others) if others else None)
             return self._client.networks.create(name, driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels=self._labels, check_duplicate=True)
         labels, pools = found[0].attrs["Labels"] or {}, found[0].attrs["IPAM"]["Config"] or [{}]
         if labels.get(CLUSTER) != configuration.id:
@@ -256,6 +258,11 @@ class DockerRuntime:
         endpoint = container.attrs["NetworkSettings"]["Networks"].get(f"{self._configuration.id}-{self._configuration.network_id}")
         asked = ((endpoint or {}).get("IPAMConfig") or {}).get("IPv4Address")
         return node.address in (asked, (endpoint or {}).get("IPAddress"))
+
+    def _can_start(self, network: "Network", container: "Container") -> bool:
+        """False for a container of a network that was removed meanwhile (docker network prune): no engine starts it, nor lets it leave."""
+        endpoint = container.attrs["NetworkSettings"]["Networks"].get(network.name) or {}
+        return endpoint.get("NetworkID") in (None, "", network.id)
 
     def _attach(self, network: "Network", container: "Container", node: NodeSpec) -> None:
         if network.name in container.attrs["NetworkSettings"]["Networks"]:

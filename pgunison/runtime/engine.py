@@ -16,9 +16,10 @@ SOCKET = Path("/var/run/docker.sock")
 ANSWER_TIMEOUT_S = 5
 CALL_TIMEOUT_S = 120
 # what the engine says, and what it means
+OVERLAPS = ("the subnet overlaps another network of this machine",
+            "choose another one at $.system.networks[0].config.net.ipv4, or remove that network: docker network ls")
 REFUSALS = (
-    ("Pool overlaps", "the subnet overlaps another network of this machine",
-     "choose another one at $.system.networks[0].config.net.ipv4, or remove that network: docker network ls"),
+    ("Pool overlaps", *OVERLAPS), ("networks have overlapping IPv4", *OVERLAPS), ("failed to allocate gateway", *OVERLAPS),
     ("Address already in use", "an address of the cluster is taken", "docker network inspect shows by whom"),
     ("is already in use by container", "a container that is not of this cluster has the name of a node",
      "remove or rename it, or give this cluster another id in sysconfig.json"),

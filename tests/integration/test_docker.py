@@ -161,6 +161,16 @@ def test_a_container_that_was_removed_is_made_again_on_its_volume(cluster):
     streaming(cluster)
 
 
+def test_the_network_of_a_stopped_cluster_is_removed(make_cluster):
+    """As docker network prune does."""
+    made = make_cluster(nodes=1, tables=[ENTRY, MARKS]).up()
+    made.query("node1", "INSERT INTO entry (value) VALUES ('kept')", role="writer1")
+    made.stop("node1")
+    made.network().remove()
+    run(made, "up")
+    assert made.query("node1", "SELECT value FROM entry") == [("kept",)]
+
+
 def test_an_upgrade_makes_one_node_after_another_anew_while_writes_go_on(make_cluster, client):
     image = f"pgunison-test-{os.getpid()}:latest"
     base = DEFAULT["system"]["config"].get("container", {}).get("image", "pgunison-node:latest")
@@ -321,12 +331,14 @@ def test_a_name_is_taken(make_cluster, client):
 def test_the_network_cannot_be(make_cluster, client):
     made = make_cluster(nodes=1, tables=[MARKS])
     configuration = made.site.configuration
-    pool = docker.types.IPAMPool(subnet=str(configuration.subnet))
-    other = client.networks.create("pgunison-test-overlap", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
-    try:
-        assert "the subnet overlaps another network" in run(made, "up", status=1).stderr
-    finally:
-        other.remove()
+    last = str(configuration.subnet.broadcast_address - 1)
+    for overlapping in ({"subnet": str(configuration.subnet)}, {"subnet": str(configuration.subnet), "gateway": last},
+                        {"subnet": str(configuration.subnet.supernet()), "gateway": last}):
+        other = client.networks.create("pgunison-test-overlap", ipam=docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(**overlapping)]))
+        try:
+            assert "the subnet overlaps another network" in run(made, "up", status=1).stderr
+        finally:
+            other.remove()
     name = f"{configuration.id}-{configuration.network_id}"
     other = client.networks.create(name)
     try:

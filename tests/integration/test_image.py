@@ -208,7 +208,7 @@ def test_without_its_configuration_it_ends_and_names_the_file(make):
 def test_it_becomes_healthy_and_stops_clean(node):
     node.start()
     until(node, "the container is healthy", lambda container: status_of(container) == "healthy")
-    assert health(node) == {"cluster": "image", "node": "node1", "problem": None, "failures": 0, "warnings": []}
+    assert health(node) == {"cluster": "image", "node": "node1", "problem": None, "failures": 0, "warnings": [], "unkept": None}
     began = time.monotonic()
     node.stop(timeout=STOP_TIMEOUT_S)
     assert time.monotonic() - began < STOP_TIMEOUT_S

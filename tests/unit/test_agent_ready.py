@@ -35,4 +35,4 @@ def test_a_node_whose_keeper_is_not_well_does_not_serve(keeper, reason):
 def test_health_says_what_maintenance_fails():
     failing = "the maintenance of public.table1 fails for 6 min"
     assert health(CONFIGURATION, Keeper(unkept=failing)) == {
-        "cluster": "lb-test", "node": "node1", "problem": None, "failures": 0, "warnings": [failing]}
+        "cluster": "lb-test", "node": "node1", "problem": None, "failures": 0, "warnings": [failing], "unkept": failing}

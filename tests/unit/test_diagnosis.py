@@ -56,6 +56,12 @@ def test_a_node_that_is_down_is_said_once_and_not_of_each_of_its_links():
     assert [fault.where for fault in faults(WANTED, cluster)] == ["node2"]
 
 
+def test_a_node_that_is_not_maintained_does_not_count_as_ready():
+    said = "the maintenance of every table fails for 6 min"
+    assert sentence(WANTED, changed(warnings=(said,), unkept=said)) == (
+        f"not healthy: 2 of 3 nodes ready, 6 of 6 links streaming; node2: {said}")
+
+
 def test_a_node_that_is_missing_and_one_too_many():
     fewer = replace(WANTED, nodes=WANTED.nodes[:2], links=frozenset())
     assert [(fault.where, fault.what) for fault in faults(WANTED, fewer)] == [("node3", "it is not there")]

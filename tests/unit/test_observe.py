@@ -31,6 +31,7 @@ class Fakes:
         self.old: set[str] = set()
         self.servers = set(self.states)
         self.warnings: list[str] = []
+        self.unkept: str | None = None
         self.ends = datetime(2027, 11, 22, tzinfo=UTC)
 
     def answer(self, name: str) -> dict:
@@ -41,7 +42,7 @@ class Fakes:
     def health(self, spec, timeout_s):
         if isinstance(self.problems[spec.name], Exception):
             raise self.problems[spec.name]
-        return {"problem": self.problems[spec.name], "failures": 0, "warnings": self.warnings}
+        return {"problem": self.problems[spec.name], "failures": 0, "warnings": self.warnings, "unkept": self.unkept}
 
     def probe(self, address, port, timeout_s):
         return address in {spec.loopback for spec in CONFIGURATION.nodes if spec.name in self.servers}
@@ -83,6 +84,13 @@ def test_all_is_well(fakes):
     assert {link.state for link in look.links} == {"streaming"} and len(look.links) == 6
     assert look.link("node1", "node2").lag_bytes == 8
     assert look.nodes[0].roles == ("writer1",)
+
+
+def test_a_node_that_is_not_maintained_is_not_ready(fakes):
+    fakes.warnings = ["the maintenance of public.table1 fails for 2 min"]
+    assert {node.state for node in fakes.look().nodes} == {"ready"}
+    fakes.unkept = "the maintenance of public.table1 fails for 6 min"
+    assert {node.state for node in fakes.look().nodes} == {"faulty"}
 
 
 @pytest.mark.parametrize(("change", "state"), [
@@ -129,7 +137,7 @@ def test_a_target_that_is_down_or_absent(fakes):
 
 
 @pytest.mark.parametrize(("error", "problem"), [
-    (AgentUnreachable("no agent answers", "connection refused"), "connection refused"),
+    (AgentUnreachable("no agent answers", "refused"), "neither its agent nor its PostgreSQL answers (refused)"),
     (OrchestratorError("a foreign program answers", "it is no agent"), "a foreign program answers: it is no agent")])
 def test_an_agent_that_does_not_answer_is_a_problem_of_its_node_only(fakes, error, problem):
     fakes.problems["node1"] = error

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from container.configuration import AgentConfiguration, User
-from container.settings import capacity, hba_quoted, pg_hba, pg_ident, postgresql_conf, quoted
+from container.settings import capacity, hba_quoted, pg_hba, pg_ident, places_of_others, postgresql_conf, quoted
 from pgunison.config import NodeSpec
 
 CONFIGURATION = AgentConfiguration(
@@ -99,6 +99,16 @@ def test_only_nodes_replicate_where_they_have_addresses_of_their_own(gateway):
     rejected = lines.index(["host", "all", "+unison_replicators", "all", "reject"])
     assert all(number <= rejected for number, line in enumerate(lines) if line[2] == "+unison_replicators")
     assert rejected < next(number for number, line in enumerate(lines) if line[2:] == ["all", "172.28.64.0/24", "scram-sha-256"])
+
+
+@pytest.mark.parametrize(("subnet", "gateway", "max_nodes", "expected"), [
+    ("172.28.64.0/24", "172.28.64.1", 3, "172.28.64.128/25"), ("172.28.64.0/24", "172.28.64.254", 100, "172.28.64.192/26"),
+    ("172.28.64.0/24", "172.28.64.1", 160, "172.28.64.248/29"), ("10.0.0.0/16", "10.0.0.1", 3, "10.0.128.0/17"), ("10.0.0.0/28", "10.0.0.1", 3, None)])
+def test_others_have_no_node_s_address(subnet, gateway, max_nodes, expected):
+    found = places_of_others(IPv4Network(subnet), IPv4Address(gateway), max_nodes)
+    assert found == (IPv4Network(expected) if expected else None)
+    last = NodeSpec.within(IPv4Network(subnet), IPv4Address(gateway), "last", capacity(max_nodes))
+    assert found is None or IPv4Address(last.address) < found.network_address
 
 
 @pytest.mark.parametrize("database", ["all", "replication", "sameuser", 'a"b', "a b", "#"])
