@@ -9,8 +9,8 @@ from rich.console import Console
 from chaos import disk
 from chaos.cluster import Cluster, own_configuration
 from chaos.runtimes import free_subnet, open_cluster
+from pgunison.directory import cluster_directory
 from pgunison.progress import Progress
-from pgunison.runtime.directory import cluster_directory
 
 # WAL that is kept for a peer must fit into a small file system, and be thrown away soon
 SETTINGS = {"max_wal_size": "256MB"}

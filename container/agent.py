@@ -19,14 +19,16 @@ import uvicorn
 
 from container.certificates import Certificates
 from container.configuration import AgentConfiguration
+from container.heart import Heart
 from container.keeper import Keeper
 from container.postgresql import Postgresql
 from container.protocol import PromptProtocol
-from container.readiness import Readiness
+from container.readiness import Answer, Readiness
 from container.web import application
 from esb_config.call import execute
 from esb_config.document import document
 from services.errors import ServiceError
+from services.pulse import Pulse
 from services.server import Server, configure
 
 # so long after its start a node waits for peers who know whether its data is the newest there is of it
@@ -76,7 +78,9 @@ def main() -> int:
                      log_directory=configuration.log_directory))
     keeper = Keeper(configuration, certificates)
     readiness = Readiness(lambda: keeper.ailment() or keeper.unkept(), lambda: not_ready(configuration, keeper))
-    web = application(token, lambda: health(configuration, keeper), readiness.reason, keeper.refused)
+    heart = Heart(Pulse(configuration.database).ask)
+    answer = Answer(readiness.reason, lambda: beat(keeper, heart))
+    web = application(token, lambda: health(configuration, keeper), answer.of, keeper.refused)
     server = uvicorn.Server(uvicorn.Config(web, http=PromptProtocol, log_config=None, access_log=False, lifespan="off",
                                            timeout_graceful_shutdown=2, **secured))
 
@@ -110,6 +114,11 @@ def health(configuration: AgentConfiguration, keeper: Keeper) -> dict[str, Any]:
     """Say whose agent this is, and how its PostgreSQL does."""
     return {"cluster": configuration.cluster, "node": configuration.node, "problem": keeper.ailment(), "failures": keeper.failures,
             "warnings": keeper.warnings, "unkept": keeper.unkept()}
+
+
+def beat(keeper: Keeper, heart: Heart) -> tuple[str | None, dict[str, Any]]:
+    """Ask PostgreSQL how it does, unless its keeper knows that it does not run, which it says itself."""
+    return heart.beat() if keeper.ailment() is None else (None, {})
 
 
 def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 # So late may a fault of a table be told. That PostgreSQL has ended, or that its maintenance fails, is told at once.
 READY_FOR_S = 5.0
@@ -32,3 +33,31 @@ class Readiness:
             if reason is None:
                 self._ready_until = asked_at + READY_FOR_S
             return reason
+
+
+class Answer:
+    """What ``GET /ready`` says.
+
+    ``{"ready", "reason"}``, with ``"silent": true`` where PostgreSQL does not answer, and where it does ``"node"``, ``"life"``, ``"position"`` (of its WAL),
+    ``"started"`` and ``"lag"``, for each peer ``{"origin", "life", "applied", "seconds"}`` (services/sql/pulse.sql).
+
+    ``beat`` returns why PostgreSQL does not answer at this moment, or None, and those facts; ``reason`` any other reason why the node may not serve.
+    """
+
+    def __init__(self, reason: Callable[[], str | None], beat: Callable[[], tuple[str | None, dict[str, Any]]]):
+        self._reason, self._beat = reason, beat
+
+    def of(self, max_lag_s: float | None = None) -> dict[str, Any]:
+        """Answer for whoever takes rows that are up to so many seconds old; the reason of data comes before that of age."""
+        silent, facts = self._beat()
+        reason = silent or self._reason() or (too_old(facts, max_lag_s) if max_lag_s is not None else None)
+        said = {"ready": reason is None, "reason": reason} | ({"silent": True} if silent else {})
+        return said | {"node" if key == "name" else key: value for key, value in facts.items()}
+
+
+def too_old(facts: dict[str, Any], max_lag_s: float) -> str | None:
+    """Say which peers' changes are not here for longer than that, None when all are."""
+    if "lag" not in facts:
+        return "how far it is behind is not known"
+    late = [f"{one['origin']} by {one['seconds']:.1f} s" for one in facts["lag"] if one["seconds"] > max_lag_s]
+    return f"it is more than {max_lag_s:g} s behind: {', '.join(late)}" if late else None

@@ -1,10 +1,13 @@
-"""The agent's HTTP side: JSON-RPC 2.0 at ``POST /``, ``GET /health``, ``GET /ready``; ``POST /settings`` has PostgreSQL check settings."""
+"""The agent's HTTP side: JSON-RPC 2.0 at ``POST /``, ``GET /health``, ``GET /ready``; ``POST /settings`` has PostgreSQL check settings.
+
+``GET /ready?role=reader&max_lag_s=5`` asks whether the node may serve somebody who takes rows that are up to 5 s old.
+"""
 
 import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,16 +30,18 @@ from services.errors import ServiceError
 BODY_LIMIT_BYTES = 256 * 1024
 BODY_TIMEOUT_S = 30.0
 BUSY_LIMIT = 64
+ROLES = ("writer", "reader")
 
 logger = logging.getLogger(__name__)
 
 
-def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: Callable[[], str | None],
+def application(token: str, health_of: Callable[[], dict[str, Any]], ready_of: Callable[[float | None], dict[str, Any]],
                 refused: Callable[[tuple[tuple[str, str], ...]], str | None]) -> Starlette:
     """Make the agent's application.
 
     ``token`` is what callers must bear, beside a certificate where the agent speaks TLS; ``health_of`` returns what ``/health`` says of the node,
-    ``not_ready`` returns why the node may not serve, or None; ``refused`` why PostgreSQL would not start with settings, or None.
+    ``ready_of`` what ``/ready`` says to whoever takes rows that are up to so many seconds old; ``refused`` why PostgreSQL would not start with settings,
+    or None.
     """
     busy: set[Request] = set()
 
@@ -89,12 +94,32 @@ def application(token: str, health_of: Callable[[], dict[str, Any]], not_ready: 
         return JSONResponse(health_of())
 
     async def ready(request: Request) -> Response:
-        reason = await run_in_threadpool(not_ready)
-        return JSONResponse({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
+        try:
+            max_lag_s = demand(request.query_params)
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        answer = await run_in_threadpool(ready_of, max_lag_s)
+        return JSONResponse(answer, 200 if answer["ready"] else 503)
 
     routes = [Route("/", limited(call), methods=["POST"]), Route("/settings", limited(settings), methods=["POST"]), Route("/health", health),
               Route("/ready", limited(ready))]
     return Starlette(routes=routes, max_body_size=BODY_LIMIT_BYTES)
+
+
+def demand(query: Mapping[str, str]) -> float | None:
+    """Read what ``/ready`` is asked for, the greatest lag in seconds, None for any; ValueError that names what is wrong. A role is a kind, and changes nothing
+    so far: every node serves them all."""
+    if unknown := set(query) - {"role", "max_lag_s"}:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))[:100]}; there are role and max_lag_s")
+    if query.get("role", "reader") not in ROLES:
+        raise ValueError(f"role: expected one of {', '.join(ROLES)}")
+    try:
+        seconds = float(query.get("max_lag_s", 0))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError("max_lag_s: expected a number of seconds, 0 or more")
+    return seconds if "max_lag_s" in query else None
 
 
 def answer_to(body: bytes) -> str:

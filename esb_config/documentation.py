@@ -53,7 +53,8 @@ service can be repeated: a second call of one that changes something finds it do
 | -32602 | the call is not what the service takes; nothing was done |
 | -32000 | the service refused or failed: message, detail and hint say why |
 
-`GET /ready` answers 200 when the node may serve, else 503 with the reason; `GET /health` answers 200 while the agent lives. Neither asks for the token.
+`GET /ready` answers 200 when the node may serve, else 503 with the reason; `?max_lag_s=5` asks for more;
+`GET /health` answers 200 while the agent lives. Neither asks for the token.
 """
 
 

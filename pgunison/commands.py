@@ -16,6 +16,7 @@ from rich.console import Console
 from pgunison import report
 from pgunison.config import Configuration, Table
 from pgunison.conflicts import collect_conflicts, to_json
+from pgunison.directory import cluster_directory, only_orchestrator
 from pgunison.errors import NotConverged, OrchestratorError, UsageError
 from pgunison.execute import bring_up
 from pgunison.identity import require_same
@@ -23,7 +24,6 @@ from pgunison.observe import IMPATIENCE_S
 from pgunison.progress import Progress
 from pgunison.renewal import renew as renew_certificates
 from pgunison.runtime.choice import choose
-from pgunison.runtime.directory import cluster_directory, only_orchestrator
 from pgunison.site import Site
 from pgunison.state import ClusterState
 from pgunison.verify import find_orphans

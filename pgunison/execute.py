@@ -18,6 +18,8 @@ def bring_up(site: Site, progress: Progress) -> ClusterState:
     wanted = desired(site.configuration)
     for number in range(ROUNDS):
         actual = site.observe()
+        # pools open from it, also when this command is interrupted
+        site.endpoints().write(site.directory)
         if number == 0:
             refuse_settings(site, actual)
         steps = plan(wanted, actual)

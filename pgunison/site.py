@@ -11,10 +11,11 @@ from pgunison import credentials
 from pgunison.agents import CALL_TIMEOUT_S, Agents
 from pgunison.config import Configuration, NodeSpec
 from pgunison.desired import column_description
+from pgunison.directory import cluster_directory
 from pgunison.errors import OrchestratorError
 from pgunison.observe import PATIENCE_S, any_spec, observe
+from pgunison.pool.endpoints import Endpoint, Endpoints
 from pgunison.runtime.choice import choose
-from pgunison.runtime.directory import cluster_directory
 from pgunison.runtime.runtime import Runtime
 from pgunison.state import ClusterState, TableState
 
@@ -91,6 +92,13 @@ class Site:
         """Return what a connection string needs, so that it leads to a node and nobody listens."""
         certificates = self.runtime.certificates
         return {"sslmode": "verify-full", "sslrootcert": str(certificates.authorities)} if certificates else {}
+
+    def endpoints(self) -> Endpoints:
+        """Write down where the nodes are that are there, for the pools of this machine."""
+        there = set(self.runtime.nodes())
+        nodes = tuple(Endpoint(node.name, node.index, self.runtime.address(node), self.configuration.postgresql_port, self.configuration.agent_port)
+                      for node in self.configuration.nodes if node.name in there)
+        return Endpoints(self.configuration.id, self.configuration.database, nodes, self.security().get("sslrootcert"))
 
     def await_links(self, node: str, peers: tuple[str, ...]) -> None:
         """Wait until each link between the node and its peers streams, or one has lost its slot; a link that catches up has time as long as it gets nearer."""

@@ -15,14 +15,14 @@ from services import shape, statements
 from services.trigger import CALLED, INSTALLED
 
 # Once a database, in this order, each repeatable (services/installation.py).
-DATABASE = ("takeover", "agent_role", "schema", "facts", "guard", "know", "conflict", "beat", "privileges")
+DATABASE = ("takeover", "agent_role", "schema", "facts", "guard", "know", "conflict", "beat", "token", "privileges")
 # What an apply worker writes to under the name of its owner; everything else of DATABASE is the superuser's.
 OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).
 TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
 QUERY = ("altered", "begin_run", "bypassed", "collect", "doubt", "foreign_keys", "headroom", "leftovers", "overdue", "overridden",
-         "pinned", "positions", "published", "record", "rehearsed", "restate", "round", "running", "seed_done",
+         "pinned", "positions", "published", "pulse", "record", "rehearsed", "restate", "round", "running", "seed_done",
          "seed_piece", "send_beat", "senders", "shares", "sizes", "subscriptions", "sweep", "trim_conflicts", "trouble",
          "type_parts", "unfit_columns", "unfit_triggers", "unknown_beats", "unowned_sequences", "upkeep")
 # Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.

@@ -1,8 +1,8 @@
 """Which runtime a command takes."""
 
+from pgunison.directory import cluster_directory
 from pgunison.runtime import engine
 from pgunison.runtime.containers import DockerRuntime
-from pgunison.runtime.directory import cluster_directory
 from pgunison.runtime.process import ProcessRuntime
 from pgunison.runtime.runtime import Runtime
 

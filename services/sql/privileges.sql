@@ -1,8 +1,8 @@
 -- Take from PUBLIC what PostgreSQL gives it in every database; {database} is ours. What the kinds of roles need, they get by name.
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {database} TO unison_writers, unison_readers, unison_replicators;
--- a writer reads the floor, for its stamps; a joining node reads tombstones
-GRANT USAGE ON SCHEMA unison TO unison_writers, unison_replicators;
+-- a writer reads the floor, for its stamps; a joining node reads tombstones; writers and readers make tokens and wait for them (token.sql)
+GRANT USAGE ON SCHEMA unison TO unison_writers, unison_readers, unison_replicators;
 -- lets slots move on while a node is seeded from here (headroom.py)
 GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO unison_replicators;
 -- images, tombstones and the functions of the merge are the owner's, and so are the apply workers, which write the rest
@@ -35,3 +35,6 @@ BEGIN
     END LOOP;
 END
 $body$;
+-- the only functions here that are for clients
+GRANT EXECUTE ON FUNCTION unison.token(), unison.behind(text, double precision), unison.wait_for(text, double precision)
+    TO unison_writers, unison_readers;

@@ -341,7 +341,9 @@ def test_ready_only_after_the_node_was_admitted(make_cluster):
                 reasons.append(response.json()["reason"])
         step.run(made.site)
     assert reasons[-1] == "the node has not joined the cluster yet"
-    assert (get(made, "ready").status_code, get(made, "ready").json()) == (200, {"ready": True, "reason": None})
+    answer = get(made, "ready")
+    assert answer.status_code == 200
+    assert {key: answer.json()[key] for key in ("ready", "reason", "node", "lag")} == {"ready": True, "reason": None, "node": "node1", "lag": []}
 
 
 def test_not_ready_while_a_part_of_the_merge_is_off(cluster):

@@ -24,7 +24,7 @@ def agent(**options) -> Iterator[tuple[str, int]]:
     """Serve the agent's application as the agent does; gives the address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        application = web.application("the-token", lambda: {"problem": None}, lambda: None, lambda settings: None)
+        application = web.application("the-token", lambda: {"problem": None}, lambda _: {"ready": True, "reason": None}, lambda settings: None)
         server = uvicorn.Server(uvicorn.Config(application, http=PromptProtocol, log_config=None, lifespan="off", timeout_graceful_shutdown=1, **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -1,6 +1,8 @@
 """container/readiness.py: what is asked of the database, and how often."""
 
-from container.readiness import READY_FOR_S, Readiness
+import pytest
+
+from container.readiness import READY_FOR_S, Answer, Readiness
 
 
 class Node:
@@ -40,3 +42,26 @@ def test_what_the_keeper_knows_is_told_at_once():
     node.ailment = None
     # it may be another one after that
     assert node.readiness.reason() is None and node.looks == 2
+
+
+FACTS = {"name": "node1", "position": "0/10", "lag": [{"origin": "node2", "seconds": 0.0}, {"origin": "node3", "seconds": 7.25}]}
+
+
+@pytest.mark.parametrize(("silent", "reason", "facts", "max_lag_s", "said"), [
+    (None, None, FACTS, None, None),
+    (None, None, FACTS, 8, None),
+    (None, None, FACTS, 5, "it is more than 5 s behind: node3 by 7.2 s"),
+    (None, "a table is broken", FACTS, 5, "a table is broken"),
+    ("PostgreSQL has not answered for 0.4 s", None, {}, None, "PostgreSQL has not answered for 0.4 s"),
+    (None, None, {}, None, None),
+    (None, None, {}, 5, "how far it is behind is not known")])
+def test_a_node_is_ready_for_whoever_takes_rows_of_that_age(silent, reason, facts, max_lag_s, said):
+    answer = Answer(lambda: reason, lambda: (silent, facts)).of(max_lag_s)
+    assert (answer["ready"], answer["reason"]) == (said is None, said)
+    assert answer.get("node") == facts.get("name") and answer.get("lag") == facts.get("lag")
+
+
+def test_a_server_that_stands_still_is_asked_nothing_more():
+    asked = []
+    Answer(lambda: asked.append(1), lambda: ("PostgreSQL has not answered for 0.4 s", {})).of()
+    assert not asked

@@ -25,7 +25,11 @@ class Agent:
         self.does = lambda call: {"changed": False, "done": []}
         self.reason = None
         health = {"cluster": "test", "node": "node1", "problem": None, "failures": 0}
-        self._application = web.application(TOKEN, lambda: health, lambda: self.reason, self._refused)
+        self._application = web.application(TOKEN, lambda: health, self._ready, self._refused)
+
+    def _ready(self, max_lag_s):
+        self.calls.append(max_lag_s)
+        return {"ready": self.reason is None, "reason": self.reason}
 
     def _refused(self, settings):
         self.calls.append(settings)
@@ -266,6 +270,20 @@ def test_not_ready_says_why(agent):
     agent.reason = "the node has not joined the cluster yet"
     response = agent.request("GET", "/ready")
     assert (response.status_code, response.json()) == (503, {"ready": False, "reason": "the node has not joined the cluster yet"})
+
+
+@pytest.mark.parametrize(("query", "asked"), [("", None), ("?role=reader", None), ("?role=reader&max_lag_s=5", 5.0), ("?role=writer&max_lag_s=0.5", 0.5)])
+def test_ready_is_asked_for_an_age(agent, query, asked):
+    assert agent.request("GET", f"/ready{query}").status_code == 200
+    assert agent.calls == [asked]
+
+
+@pytest.mark.parametrize(("query", "said"), [("?role=king", "role: expected one of writer, reader"), ("?max_lag_s=soon", "max_lag_s: expected a number"),
+                                             ("?max_lag_s=-1", "max_lag_s: expected"), ("?max_lag_s=nan", "max_lag_s: expected"), ("?lag=1", "unknown: lag")])
+def test_what_ready_does_not_know_is_refused(agent, query, said):
+    response = agent.request("GET", f"/ready{query}")
+    assert response.status_code == 400 and said in response.json()["error"]
+    assert not agent.calls
 
 
 def test_settings_are_checked_for_who_bears_the_token(agent):
