@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg2
 
-from pgunison.barrier import lsn
+from pgunison.cluster.barrier import lsn
 
 DEADLINE_S = 300.0
 POLL_S = 0.005

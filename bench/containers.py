@@ -10,7 +10,7 @@ import psycopg2
 from bench.cluster import Cluster
 from bench.mesh import PASSWORD, TABLE1, create, subscribe, subscribe_all
 from chaos.runtimes import free_subnet
-from pgunison.config import IMAGE
+from pgunison.configuration.sysconfig import IMAGE
 
 START_TIMEOUT_S = 60.0
 # what the entry point of the official image does, in short

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cluster import Cluster
-from pgunison.config import load
-from pgunison.execute import bring_up
+from pgunison.cluster.execute import bring_up
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import load
 from pgunison.progress import Progress
 from pgunison.runtime.binaries import find, server_user
-from pgunison.site import Site
 
 PROJECT = Path(__file__).resolve().parents[1]
 

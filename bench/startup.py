@@ -21,8 +21,8 @@ from bench.conditions import conditions
 from bench.containers import NativeContainers
 from bench.mesh import NativeMesh
 from bench.pgunison import Pgunison, use
+from pgunison.cluster.site import Site
 from pgunison.runtime.binaries import find, server_user
-from pgunison.site import Site
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 300.0

@@ -12,10 +12,10 @@ from typing import Any
 
 import psycopg2
 
-from pgunison.config import NodeSpec, load
-from pgunison.execute import bring_up
+from pgunison.cluster.execute import bring_up
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import NodeSpec, load
 from pgunison.progress import Progress
-from pgunison.site import Site
 
 
 @dataclass

@@ -11,11 +11,11 @@ import psycopg2.extensions
 
 from chaos.cluster import Cluster
 from chaos.processes import children, id_inside, name_of
-from pgunison.config import NodeSpec, load
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import NodeSpec, load
 from pgunison.errors import OrchestratorError
 from pgunison.runtime import engine
 from pgunison.runtime.containers import CLUSTER, DATA
-from pgunison.site import Site
 
 
 class ProcessCluster(Cluster):

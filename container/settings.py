@@ -82,7 +82,7 @@ def pg_hba(configuration: AgentConfiguration) -> str:
 
 
 def replicators_places(configuration: AgentConfiguration) -> list[str]:
-    """List the addresses of all nodes that there may be, as pgunison/config.py gives them; the networks where nodes have no address to themselves.
+    """List the addresses of all nodes that there may be, as the configuration places them; the networks where nodes have no address to themselves.
 
     Through the gateway comes the host, and whoever it forwards: that is no node's.
     """

@@ -10,7 +10,7 @@ import httpx
 from esb_config.document import document, request
 from esb_config.errors import CallError
 from pgunison.certificates import Shown, shown
-from pgunison.config import Configuration, NodeSpec
+from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.errors import OrchestratorError
 
 CALL_TIMEOUT_S = 900.0

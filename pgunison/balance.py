@@ -17,9 +17,9 @@ from typing import Any
 import psycopg2
 from pgdbpool import pool as pgdbpool
 
-from pgunison.config import Group
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import Group
 from pgunison.errors import OrchestratorError, UsageError
-from pgunison.site import Site
 
 CONNECT_TIMEOUT_S = 5
 QUERY_TIMEOUT_S = 10

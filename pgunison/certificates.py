@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pgunison.config import NodeSpec
+from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.credentials import write_private
 from pgunison.errors import OrchestratorError
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pgunison import commands, output
-from pgunison.config import load
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[1]

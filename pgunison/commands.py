@@ -14,20 +14,20 @@ from typing import Any
 from rich.console import Console
 
 from pgunison import report
-from pgunison.config import Configuration, Table
-from pgunison.conflicts import collect_conflicts, to_json
+from pgunison.cluster.conflicts import collect_conflicts, to_json
+from pgunison.cluster.execute import bring_up
+from pgunison.cluster.observe import IMPATIENCE_S
+from pgunison.cluster.renewal import renew as renew_certificates
+from pgunison.cluster.site import Site
+from pgunison.cluster.state import ClusterState
+from pgunison.cluster.verify import find_orphans
+from pgunison.cluster.verify import verify as verify_site
+from pgunison.configuration.identity import require_same
+from pgunison.configuration.sysconfig import Configuration, Table
 from pgunison.directory import cluster_directory, only_orchestrator
 from pgunison.errors import NotConverged, OrchestratorError, UsageError
-from pgunison.execute import bring_up
-from pgunison.identity import require_same
-from pgunison.observe import IMPATIENCE_S
 from pgunison.progress import Progress
-from pgunison.renewal import renew as renew_certificates
 from pgunison.runtime.choice import choose
-from pgunison.site import Site
-from pgunison.state import ClusterState
-from pgunison.verify import find_orphans
-from pgunison.verify import verify as verify_site
 
 PROJECT = Path(__file__).resolve().parents[1]
 TESTS = ("insert", "update", "select")
@@ -97,7 +97,7 @@ def down(call: Call, purge: bool) -> None:
 
 
 def status(call: Call, as_json: bool) -> bool:
-    """Print what the cluster is now; True when it is healthy (:mod:`pgunison.diagnosis`)."""
+    """Print what the cluster is now; True when it is healthy (:mod:`pgunison.cluster.diagnosis`)."""
     site = call.site()
     cluster = site.observe(IMPATIENCE_S)
     if not as_json:

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pgunison.config import Configuration
+from pgunison.configuration.sysconfig import Configuration
 from pgunison.errors import UsageError
 
 

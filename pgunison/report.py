@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 
 from pgunison.certificates import AUTHORITY, NOTICE
-from pgunison.desired import desired
-from pgunison.diagnosis import faults, sentence
-from pgunison.site import Site
-from pgunison.state import ClusterState, NodeState
+from pgunison.cluster.desired import desired
+from pgunison.cluster.diagnosis import faults, sentence
+from pgunison.cluster.site import Site
+from pgunison.cluster.state import ClusterState, NodeState
 
 ROW_SHOWN = 200
 HEADER = ("node", "address", "state", "receives from", "behind")

@@ -15,7 +15,7 @@ import pytest
 
 from chaos.cluster import Cluster, own_configuration
 from chaos.runtimes import CLUSTERS, free_subnet, open_cluster
-from pgunison.config import IMAGE
+from pgunison.configuration.sysconfig import IMAGE
 from pgunison.errors import OrchestratorError
 from pgunison.runtime import engine
 from pgunison.runtime.image import node_image

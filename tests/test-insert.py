@@ -16,7 +16,7 @@ from byhand.spread import Spread
 from psycopg2 import sql
 
 from pgunison.balance import Balancer
-from pgunison.config import Group
+from pgunison.configuration.sysconfig import Group
 
 ROWS = 960
 THREADS = 3

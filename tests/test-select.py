@@ -19,8 +19,8 @@ from byhand.spread import Spread
 from psycopg2 import errorcodes, sql
 
 from pgunison.balance import Balancer
-from pgunison.barrier import Barrier
-from pgunison.config import Group
+from pgunison.cluster.barrier import Barrier
+from pgunison.configuration.sysconfig import Group
 from pgunison.errors import OrchestratorError
 
 KEYS = 100

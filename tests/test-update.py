@@ -18,9 +18,9 @@ from byhand.history import History, fault
 from byhand.run import Row, Run, require, shown, side_by_side
 
 from pgunison.balance import Balancer
-from pgunison.barrier import Barrier
-from pgunison.config import Group
-from pgunison.verify import verify
+from pgunison.cluster.barrier import Barrier
+from pgunison.cluster.verify import verify
+from pgunison.configuration.sysconfig import Group
 
 SECONDS = 3.0
 THREADS = 3

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from container.configuration import AgentConfiguration
 from container.settings import capacity, places_of_others
 from pgunison.certificates import Certificates
-from pgunison.config import Configuration, NodeSpec
+from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError
 from pgunison.runtime import engine

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from container.configuration import AgentConfiguration
 from container.settings import capacity
-from pgunison.config import Configuration, NodeSpec
+from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime import binaries

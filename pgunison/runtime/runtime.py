@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pgunison.config import Configuration, NodeSpec
+from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.credentials import Credentials
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import psycopg2
 from pgdbpool.pool import DBQueryError
 
 from byhand.run import Run
-from pgunison.config import load
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError, UsageError
-from pgunison.site import Site
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = f"tests/{Path(sys.argv[0]).name}"

@@ -10,7 +10,7 @@ from byhand.history import History, Operation
 from byhand.run import Run
 from byhand.spread import Spread
 from pgunison.balance import Balancer, sqlstate
-from pgunison.config import Group
+from pgunison.configuration.sysconfig import Group
 
 
 class Fight:

@@ -13,10 +13,10 @@ import psycopg2
 from psycopg2 import sql
 
 from byhand.report import Report
-from pgunison.barrier import Barrier
-from pgunison.config import Group, Table
+from pgunison.cluster.barrier import Barrier
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import Group, Table
 from pgunison.errors import OrchestratorError, UsageError
-from pgunison.site import Site
 
 COLUMNS = ("id", "col1", "col2")
 # for what the tests read from a node directly; larger than the balancer's, because it may scan the table

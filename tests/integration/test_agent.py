@@ -19,14 +19,14 @@ import pytest
 from esb_config.definition import services
 from esb_config.document import document, request
 from pgunison import commands
-from pgunison.config import load
-from pgunison.desired import column_description, desired
+from pgunison.cluster.desired import column_description, desired
+from pgunison.cluster.execute import bring_up
+from pgunison.cluster.plan import plan
+from pgunison.cluster.site import Site
+from pgunison.cluster.steps import AdmitNode
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError
-from pgunison.execute import bring_up
-from pgunison.plan import plan
 from pgunison.progress import Progress
-from pgunison.site import Site
-from pgunison.steps import AdmitNode
 from tests.convergence.comparison import wait_until
 
 pytestmark = pytest.mark.process_runtime("it looks at the agent's files and processes; tests/integration/test_docker.py has what differs in containers")

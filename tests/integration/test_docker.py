@@ -17,9 +17,9 @@ import pytest
 from chaos.cluster import Cluster
 from chaos.runtimes import free_subnet
 from pgunison.certificates import Certificates
-from pgunison.execute import bring_up
+from pgunison.cluster.execute import bring_up
+from pgunison.cluster.renewal import renew
 from pgunison.progress import Progress
-from pgunison.renewal import renew
 from tests.conftest import DEFAULT
 from tests.convergence.comparison import MARKS, all_links, assert_same, everywhere, names, wait_until
 from tests.integration.orchestrator import assert_explained, command_line, run

@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
+from pgunison.cluster.execute import bring_up
 from pgunison.errors import OrchestratorError
-from pgunison.execute import bring_up
 from pgunison.progress import Progress
 from tests.convergence.comparison import administer, wait_until
 

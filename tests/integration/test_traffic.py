@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pgunison.desired import desired
+from pgunison.cluster.desired import desired
 from tests.convergence.comparison import MARKS, assert_same, wait_until
 from tests.integration.orchestrator import run
 

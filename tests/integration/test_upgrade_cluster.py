@@ -11,8 +11,8 @@ import pytest
 
 from chaos.cluster import Cluster, own_configuration
 from chaos.runtimes import free_subnet, open_cluster
-from pgunison.desired import desired
-from pgunison.state import ClusterState, TableState
+from pgunison.cluster.desired import desired
+from pgunison.cluster.state import ClusterState, TableState
 from tests.convergence.comparison import MARKS, all_links, assert_same
 from tests.integration.old_versions import Version
 from tests.integration.orchestrator import run

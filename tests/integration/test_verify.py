@@ -6,8 +6,8 @@ import threading
 import psycopg2
 import pytest
 
+from pgunison.cluster.verify import verify
 from pgunison.errors import NotConverged
-from pgunison.verify import verify
 from tests.convergence.comparison import MARKS, assert_same, link, names, paused, replica, settle, wait_until
 from tests.integration.orchestrator import command_line
 

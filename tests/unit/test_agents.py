@@ -7,7 +7,7 @@ import pytest
 
 from pgunison import agents as module
 from pgunison.agents import Agents, AgentUnreachable
-from pgunison.config import load
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")

@@ -13,7 +13,7 @@ from pgdbpool import pool as pgdbpool
 
 from pgunison import balance
 from pgunison.balance import Balancer, sqlstate
-from pgunison.config import load
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError, UsageError
 
 CONFIGURATION = load(Path(__file__).resolve().parents[2] / "sysconfig.json")

@@ -1,11 +1,11 @@
-"""pgunison/barrier.py: what a barrier waits for, and what it says while it does."""
+"""pgunison/cluster/barrier.py: what a barrier waits for, and what it says while it does."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from pgunison import barrier
-from pgunison.barrier import Barrier, lsn
+from pgunison.cluster import barrier
+from pgunison.cluster.barrier import Barrier, lsn
 from pgunison.errors import OrchestratorError
 
 

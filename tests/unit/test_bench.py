@@ -14,7 +14,7 @@ from bench.instructions import README, cases, committed, worse
 from bench.mesh import FUNCTIONS, TRIGGERS
 from bench.pgunison import configuration
 from chaos.waiting import wait_until
-from pgunison.config import load
+from pgunison.configuration.sysconfig import load
 
 
 def test_a_table_has_a_row_a_figure_with_medians_and_their_ratio():

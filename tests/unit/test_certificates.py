@@ -14,7 +14,7 @@ from cryptography import x509
 from container.certificates import Certificates as NodeCertificates
 from pgunison import certificates as module
 from pgunison.certificates import AUTHORITY, Certificates, shown
-from pgunison.config import NodeSpec
+from pgunison.configuration.sysconfig import NodeSpec
 
 NODE = NodeSpec("node1", 1, "127.0.0.1", "127.0.0.1")
 

@@ -1,4 +1,4 @@
-"""pgunison/config.py and pgunison/config_checks.py: what loads, and what each wrong value is told."""
+"""pgunison/configuration/sysconfig.py and pgunison/configuration/checks.py: what loads, and what each wrong value is told."""
 
 import copy
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pgunison import config_checks
-from pgunison.config import Column, Function, Group, NodeSpec, Role, Table, load
-from pgunison.config_checks import SCHEMA
+from pgunison.configuration import checks
+from pgunison.configuration.checks import SCHEMA
+from pgunison.configuration.sysconfig import Column, Function, Group, NodeSpec, Role, Table, load
 from pgunison.errors import UsageError
 
 DEFAULT = Path(__file__).parents[2] / "sysconfig.json"
@@ -597,16 +597,16 @@ def subschemas(schema: dict) -> list[dict]:
 
 
 def test_the_schema_is_one():
-    config_checks.validator.check_schema(config_checks.SCHEMA)
+    checks.validator.check_schema(checks.SCHEMA)
 
 
 def test_each_part_of_the_schema_says_what_it_expects():
-    for schema in subschemas(config_checks.SCHEMA):
-        assert "description" in schema or schema["$ref"].removeprefix("#/$defs/") in config_checks.SCHEMA["$defs"]
+    for schema in subschemas(checks.SCHEMA):
+        assert "description" in schema or schema["$ref"].removeprefix("#/$defs/") in checks.SCHEMA["$defs"]
 
 
 def test_each_object_of_the_schema_refuses_unknown_keys():
-    objects = [schema for schema in subschemas(config_checks.SCHEMA) if "properties" in schema]
+    objects = [schema for schema in subschemas(checks.SCHEMA) if "properties" in schema]
     assert len(objects) > 10
     assert all(schema["additionalProperties"] is False for schema in objects)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgunison import credentials
-from pgunison.config import Role, load
+from pgunison.configuration.sysconfig import Role, load
 from pgunison.errors import OrchestratorError, UsageError
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")

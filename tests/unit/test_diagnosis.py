@@ -1,11 +1,11 @@
-"""pgunison/diagnosis.py: what makes a cluster unhealthy, each thing by itself, with the next step."""
+"""pgunison/cluster/diagnosis.py: what makes a cluster unhealthy, each thing by itself, with the next step."""
 
 from dataclasses import replace
 
 import pytest
 
-from pgunison.diagnosis import Fault, faults, sentence
-from pgunison.state import LinkState, TableState
+from pgunison.cluster.diagnosis import Fault, faults, sentence
+from pgunison.cluster.state import LinkState, TableState
 from tests.unit.world import table, wanted
 
 WANTED = wanted(3, table("table1"))

@@ -9,7 +9,7 @@ import docker
 import pytest
 import requests
 
-from pgunison.config import load
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime import choice, engine
 from pgunison.runtime.containers import DockerRuntime

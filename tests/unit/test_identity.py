@@ -1,13 +1,13 @@
-"""pgunison/identity.py: an existing cluster keeps its database and its ports."""
+"""pgunison/configuration/identity.py: an existing cluster keeps its database and its ports."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pgunison.config import load
+from pgunison.configuration.identity import require_same
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import UsageError
-from pgunison.identity import require_same
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 NODES = ["node1"]

@@ -1,4 +1,4 @@
-"""pgunison/observe.py: what the two ends of a link say, in one word."""
+"""pgunison/cluster/observe.py: what the two ends of a link say, in one word."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 
 from pgunison.agents import AgentUnreachable
 from pgunison.certificates import Shown
-from pgunison.config import load
+from pgunison.cluster.observe import observe
+from pgunison.cluster.state import TO_SUBSCRIBE
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError
-from pgunison.observe import observe
-from pgunison.state import TO_SUBSCRIBE
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 GOOD = {"seeded": True, "complete": True, "enabled": True, "worker": True, "errors": 0}
@@ -74,7 +74,7 @@ class Fakes:
 @pytest.fixture
 def fakes(monkeypatch):
     made = Fakes()
-    monkeypatch.setattr("pgunison.observe.postgresql_answers", made.probe)
+    monkeypatch.setattr("pgunison.cluster.observe.postgresql_answers", made.probe)
     return made
 
 

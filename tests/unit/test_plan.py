@@ -1,4 +1,4 @@
-"""pgunison/plan.py and pgunison/steps.py: every plan leads to the desired state, from every interrupted step, and no row is lost on the way."""
+"""pgunison/cluster/plan.py and pgunison/cluster/steps.py: every plan leads to the desired state, from every interrupted step, and no row is lost on the way."""
 
 import copy
 from dataclasses import replace
@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from pgunison.cluster.execute import ROUNDS
+from pgunison.cluster.plan import plan
+from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
+from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from pgunison.errors import OrchestratorError
-from pgunison.execute import ROUNDS
-from pgunison.plan import plan
-from pgunison.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
-from pgunison.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from tests.unit.world import MENDED_BY_WAITING, ROLES, World, absent, table, wanted
 
 ONE = table("table1")
@@ -39,7 +39,7 @@ def take(world: World, step: Step) -> None:
 
 
 def bring_up(world: World, desired: ClusterState, interrupt_after: int | None = None) -> list[Step]:
-    """Do what pgunison/execute.py does; returns the steps taken. With ``interrupt_after``, stop in the middle after that many."""
+    """Do what pgunison/cluster/execute.py does; returns the steps taken. With ``interrupt_after``, stop in the middle after that many."""
     taken: list[Step] = []
     for _ in range(ROUNDS):
         steps = plan(desired, world.look())

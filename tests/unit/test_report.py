@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from pgunison import report
-from pgunison.config import load
-from pgunison.desired import desired
-from pgunison.observe import any_spec
-from pgunison.state import LinkState
+from pgunison.cluster.desired import desired
+from pgunison.cluster.observe import any_spec
+from pgunison.cluster.state import LinkState
+from pgunison.configuration.sysconfig import load
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
 SITE = SimpleNamespace(configuration=CONFIGURATION, any_spec=lambda name: any_spec(CONFIGURATION, name),

@@ -9,7 +9,7 @@ import pytest
 
 from container.configuration import AgentConfiguration, User
 from container.settings import capacity, hba_quoted, pg_hba, pg_ident, places_of_others, postgresql_conf, quoted
-from pgunison.config import NodeSpec
+from pgunison.configuration.sysconfig import NodeSpec
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database="lb-test", address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,

@@ -1,10 +1,10 @@
-"""pgunison/state.py: equality means converged, and the invariants name what is wrong."""
+"""pgunison/cluster/state.py: equality means converged, and the invariants name what is wrong."""
 
 from dataclasses import replace
 
 import pytest
 
-from pgunison.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
 
 TABLE = TableState("public", "table1", (("id",),))
 OTHER = TableState("public", "table2", (("id",),))

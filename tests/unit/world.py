@@ -7,8 +7,8 @@ and only the seed of that table, when the subscription takes it, brings it back.
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 
-from pgunison.state import ClusterState, LinkState, NodeState, TableState
-from pgunison.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
+from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 
 ROLES = ("reader1", "unison_owner", "unison_replicator", "writer1")
 MENDED_BY_WAITING = ("streaming", "starting", "connecting", "catching up", "worker down")
@@ -88,7 +88,7 @@ class World:
         return "source down" if hidden and not _answers(from_node) else link.health
 
     def check(self) -> None:
-        """AssertionError when a row that is written now would stay on one node: the invariants of pgunison/plan.py, with all that the world knows."""
+        """AssertionError when a row that is written now would stay on one node: the invariants of pgunison/cluster/plan.py, with all that the world knows."""
         for node in self.nodes.values():
             for each in node.tables:
                 assert not each.open or each.published and each.fault is None, f"{each} is open on {node.name} without its merge"

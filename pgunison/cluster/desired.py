@@ -1,10 +1,10 @@
-"""The desired state: what a configuration asks for, in the terms of :mod:`pgunison.state`."""
+"""The desired state: what a configuration asks for, in the terms of :mod:`pgunison.cluster.state`."""
 
 from itertools import permutations
 from typing import Any
 
-from pgunison.config import Column, Configuration, Function
-from pgunison.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.configuration.sysconfig import Column, Configuration, Function
 
 
 def desired(configuration: Configuration) -> ClusterState:

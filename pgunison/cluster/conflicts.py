@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pgunison.config import Table
-from pgunison.site import Site
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import Table
 
 
 def collect_conflicts(site: Site, tables: Sequence[Table], limit: int, nodes: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from pgunison.config import Configuration
+from pgunison.configuration.sysconfig import Configuration
 from pgunison.errors import UsageError
 
 FILE = "identity.json"

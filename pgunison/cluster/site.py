@@ -9,15 +9,15 @@ import psycopg2.extensions
 
 from pgunison import credentials
 from pgunison.agents import CALL_TIMEOUT_S, Agents
-from pgunison.config import Configuration, NodeSpec
-from pgunison.desired import column_description
+from pgunison.cluster.desired import column_description
+from pgunison.cluster.observe import PATIENCE_S, any_spec, observe
+from pgunison.cluster.state import ClusterState, TableState
+from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.directory import cluster_directory
 from pgunison.errors import OrchestratorError
-from pgunison.observe import PATIENCE_S, any_spec, observe
 from pgunison.pool.endpoints import Endpoint, Endpoints
 from pgunison.runtime.choice import choose
 from pgunison.runtime.runtime import Runtime
-from pgunison.state import ClusterState, TableState
 
 LINKS_TIMEOUT_S = 60.0
 

@@ -7,12 +7,12 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from pgunison import config_checks
+from pgunison.configuration import checks
 from pgunison.errors import UsageError
 
 IMAGE = "pgunison-node:latest"
 FILE_LIMIT_BYTES = 1024 * 1024
-HINT = "correct each value at its JSON path; pgunison/sysconfig.schema.json says what each may be"
+HINT = "correct each value at its JSON path; pgunison/configuration/sysconfig.schema.json says what each may be"
 FILE_HINT = "name a configuration with --config, or start from the sysconfig.json that comes with pgunison"
 
 
@@ -118,7 +118,7 @@ class Configuration:
             if node.name == name:
                 return node
         names = ", ".join(node.name for node in self.nodes)
-        raise UsageError(f"no node is named {config_checks.shown(name)}", f"the nodes are {names}", "name one of them")
+        raise UsageError(f"no node is named {checks.shown(name)}", f"the nodes are {names}", "name one of them")
 
     def node_spec(self, name: str, index: int) -> NodeSpec:
         """Return where a node of that name and index is or would be, also beyond max_nodes.
@@ -126,9 +126,9 @@ class Configuration:
         UsageError when the name or index is none a node may have, or the subnet has no address for the index.
         """
         node = {"name": name, "index": index}
-        rules = config_checks.validator.evolve(schema=config_checks.SCHEMA["$defs"]["node"])
-        faults = [f"{path[-1]}: {text}" for path, text in config_checks.schema_faults(node, rules)]
-        room = config_checks.room(self.subnet.prefixlen)
+        rules = checks.validator.evolve(schema=checks.SCHEMA["$defs"]["node"])
+        faults = [f"{path[-1]}: {text}" for path, text in checks.schema_faults(node, rules)]
+        room = checks.room(self.subnet.prefixlen)
         if not faults and index > room:
             faults = [f"index: expected one that has an address in {self.subnet}, at most {room}, found {index}"]
         if faults:
@@ -141,9 +141,9 @@ def load(path: Path) -> Configuration:
     try:
         document = _parse(path, _read(path))
         if not isinstance(document, dict):
-            detail = config_checks.expected("an object", document)
+            detail = checks.expected("an object", document)
             raise UsageError(f"{path}: not a configuration", detail, FILE_HINT)
-        lines = [config_checks.line(fault) for fault in config_checks.faults(document)]
+        lines = [checks.line(fault) for fault in checks.faults(document)]
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deeply", "lists or objects within each other", FILE_HINT) from error
     if lines:
@@ -230,7 +230,7 @@ def _parse(path: Path, text: str) -> object:
     except ValueError as error:
         raise UsageError(f"{path}: not JSON", str(error), "correct the value") from error
     if twice:
-        keys = ", ".join(config_checks.shown(key) for key in twice)
+        keys = ", ".join(checks.shown(key) for key in twice)
         raise UsageError(f"{path}: a key is there twice", f"within one object: {keys}", "keep one of the two")
     return document
 
@@ -239,5 +239,5 @@ def _number(text: str) -> int | float:
     """Return a finite number, a whole one as int: 3.0 is 3 wherever it stands."""
     value = float(text)
     if not abs(value) < float("inf"):
-        raise ValueError(f"{config_checks.shown(text)} is no number that JSON and PostgreSQL share")
+        raise ValueError(f"{checks.shown(text)} is no number that JSON and PostgreSQL share")
     return int(value) if value.is_integer() else value

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.protocols import Validator
 
 from esb_config.document import is_identifier
-from pgunison import column_types
+from pgunison.configuration import column_types
 
 JsonPath = tuple[str | int, ...]
 Fault = tuple[JsonPath, str]

@@ -6,10 +6,10 @@ from functools import partial
 
 from pgunison.agents import Agents
 from pgunison.certificates import Certificates, shown
-from pgunison.config import NodeSpec
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.progress import Progress
-from pgunison.site import Site
 
 TIMEOUT_S = 60.0
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pgunison.barrier import Barrier
-from pgunison.config import Table
+from pgunison.cluster.barrier import Barrier
+from pgunison.cluster.site import Site
+from pgunison.cluster.state import LinkState
+from pgunison.configuration.sysconfig import Table
 from pgunison.errors import NotConverged, OrchestratorError
-from pgunison.site import Site
-from pgunison.state import LinkState
 
 BUCKETS = 4096
 KEYS_SHOWN = 10

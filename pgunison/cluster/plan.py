@@ -1,6 +1,6 @@
 """The plan: from what a cluster is to what it should be. No I/O.
 
-Invariants, which hold after each step (:meth:`pgunison.state.ClusterState.check_invariants`): a node serves only when it is linked with every
+Invariants, which hold after each step (:meth:`pgunison.cluster.state.ClusterState.check_invariants`): a node serves only when it is linked with every
 other node that serves, both ways; a table is open for writers only where the merge stands and where it is published. A link that takes a table
 merges what its source holds of it, so nothing is lost whatever was open before.
 Nodes join one after another; only their processes start side by side, because that changes nothing that anybody sees.
@@ -8,9 +8,9 @@ Nodes join one after another; only their processes start side by side, because t
 
 from collections.abc import Iterator
 
+from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, NodeState
+from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from pgunison.errors import OrchestratorError
-from pgunison.state import TO_SUBSCRIBE, ClusterState, NodeState
-from pgunison.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 
 
 def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:

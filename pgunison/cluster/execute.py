@@ -1,11 +1,11 @@
 """Execute plans: look, plan, do, and look again until nothing is left to do."""
 
-from pgunison.desired import desired
+from pgunison.cluster.desired import desired
+from pgunison.cluster.plan import plan
+from pgunison.cluster.site import Site
+from pgunison.cluster.state import ClusterState
 from pgunison.errors import OrchestratorError, UsageError
-from pgunison.plan import plan
 from pgunison.progress import Progress
-from pgunison.site import Site
-from pgunison.state import ClusterState
 
 ROUNDS = 8
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from pgunison.cluster.site import Site
 from pgunison.errors import OrchestratorError
-from pgunison.site import Site
 
 
 def lsn(text: str) -> int:

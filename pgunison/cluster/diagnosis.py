@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pgunison.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
+from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
 
 UP = "python3 orchestrator.py up"
 # deletions are collected about a minute after everybody has them; a node that is away for longer than this is worth a line

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgunison.agents import QUESTION_TIMEOUT_S
-from pgunison.state import ClusterState, LinkState, TableState
+from pgunison.cluster.state import ClusterState, LinkState, TableState
 
 if TYPE_CHECKING:
-    from pgunison.site import Site
+    from pgunison.cluster.site import Site
 
 # merging all rows of a peer takes as long as it takes; a peer that dies meanwhile is noticed by PostgreSQL
 SEED_TIMEOUT_S = 24 * 3600.0

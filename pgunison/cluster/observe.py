@@ -6,12 +6,12 @@ from itertools import permutations
 from typing import Any
 
 from pgunison.agents import QUESTION_TIMEOUT_S, Agents, AgentUnreachable
-from pgunison.config import Configuration, NodeSpec
-from pgunison.desired import comparable
+from pgunison.cluster.desired import comparable
+from pgunison.cluster.probe import postgresql_answers
+from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.errors import OrchestratorError
-from pgunison.probe import postgresql_answers
 from pgunison.runtime.runtime import Runtime
-from pgunison.state import ClusterState, LinkState, NodeState, TableState
 
 # How long a node has to show that it lives. Who brings the cluster up has time; who asks how it is wants to know now, also of the nodes that are well.
 PATIENCE_S, IMPATIENCE_S = 10.0, 1.0

@@ -1,0 +1,1 @@
+"""What sysconfig.json may say, whether it is right, and what of it a cluster keeps for good."""
