@@ -1,29 +1,17 @@
 #!/usr/bin/env python3
 """The door: command line in, exit status out."""
 
-import os
-import signal
 import sys
+from pathlib import Path
 
+from pgunison.interpreter import require_packages
+from pgunison.interruption import end_at_once
 
-def interrupted(number: int, frame: object) -> None:
-    """End at once: an exception in the midst of an import may be lost in one of its callbacks."""
-    os.write(2, b"error: interrupted\ndetail: nothing was done\nhint: call the same command again\n")
-    os._exit(1)
+# beside those of pgunison: what tests pgunison itself
+COMMANDS = {"chaos": "chaos.command"}
 
-
-# not where a shell had us ignore it
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, interrupted)
-try:
-    from pgunison.cli import main
-except ModuleNotFoundError as missing:
-    if missing.name in ("pgunison", "container", "services", "esb_config"):
-        raise
-    from pgunison.interpreter import hand_over
-    hand_over(missing.name)
-
-if signal.getsignal(signal.SIGINT) is interrupted:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 if __name__ == "__main__":
-    sys.exit(main())
+    end_at_once()
+    require_packages()
+    from pgunison.cli import main
+    sys.exit(main(COMMANDS, Path(__file__).resolve().with_name("sysconfig.json")))

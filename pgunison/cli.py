@@ -1,21 +1,35 @@
 """The command line: words in, commands called, errors out."""
 
 import errno
+import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
-from pgunison import commands, output
-from pgunison.configuration.sysconfig import load
+from pgunison import interruption, output
 from pgunison.errors import OrchestratorError, UsageError
 
-PROJECT = Path(__file__).resolve().parents[1]
+# the module that holds each command: imported when it is called, or when all of them are shown
+COMMANDS = {name: f"pgunison.commands.{name}" for name in ("conflicts", "down", "dsn", "logs", "renew", "status", "test", "up", "verify")}
 
 
 class Commands(click.Group):
-    """A group whose help shows each command's whole first sentence, on as many lines as it takes, where click would cut it."""
+    """A group that imports a command when it is needed, and whose help shows each command's whole first sentence, where click would cut it."""
+
+    modules: Mapping[str, str] = COMMANDS
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """List the names of all commands."""
+        return sorted(self.modules)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import the command of that name; None when there is none."""
+        if name not in self.modules:
+            return None
+        command: click.Command = importlib.import_module(self.modules[name]).command
+        return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         found = [(name, self.get_command(context, name)) for name in self.list_commands(context)]
@@ -24,7 +38,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", "config_path", type=click.Path(path_type=Path), default=PROJECT / "sysconfig.json",
+@click.option("--config", "config_path", type=click.Path(path_type=Path), default=Path("sysconfig.json"),
               help="The configuration; sysconfig.json by default.")
 @click.option("--runtime", type=click.Choice(["auto", "process", "docker"]), default="auto", help="Where the nodes run.")
 @click.pass_context
@@ -33,111 +47,26 @@ def cli(context: click.Context, config_path: Path, runtime: str) -> None:
 
     Without a command: up, then the three tests, then verify; the cluster is left running.
     """
-    context.obj = commands.Call(load(config_path), config_path, runtime)
+    from pgunison.commands.call import Call
+    from pgunison.configuration.sysconfig import load
+    # what the command itself needs was imported when click looked it up
+    interruption.raise_as_usual()
+    context.obj = Call(load(config_path), config_path, runtime)
     if context.invoked_subcommand is None:
-        commands.main_job(context.obj)
+        from pgunison.commands.main_job import main_job
+        main_job(context.obj)
 
 
-@cli.command()
-@click.pass_obj
-def up(call: commands.Call) -> None:
-    """Start the cluster, or finish what is missing of it."""
-    commands.up(call)
+def main(more: Mapping[str, str] | None = None, config_path: Path | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not converged.
 
-
-@cli.command()
-@click.option("--purge", is_flag=True, help="Remove the data, too.")
-@click.pass_obj
-def down(call: commands.Call, purge: bool) -> None:
-    """Stop the cluster and keep its data."""
-    commands.down(call, purge)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def status(call: commands.Call, as_json: bool) -> None:
-    """Show nodes and links; exit 0 when all is well, else 1."""
-    if not commands.status(call, as_json):
-        click.get_current_context().exit(1)
-
-
-@cli.command()
-@click.option("--role", type=click.Choice(["owner", "writer", "reader"]), default="writer", help="Whom to log in as; writer by default.")
-@click.argument("node", required=False)
-@click.pass_obj
-def dsn(call: commands.Call, role: str, node: str | None) -> None:
-    """Print a connection string: to NODE, or to any of the nodes."""
-    commands.dsn(call, role, node)
-
-
-@cli.command()
-@click.argument("name", type=click.Choice(["insert", "update", "select"]), required=False)
-@click.pass_obj
-def test(call: commands.Call, name: str | None) -> None:
-    """Run one of the tests, or all three, against the cluster."""
-    commands.test(call, [name] if name else list(commands.TESTS))
-
-
-@cli.command()
-@click.pass_obj
-def verify(call: commands.Call) -> None:
-    """Check that the rows are the same on every node.
-
-    Exit status 0: they are; 3: they are not; 1: not every node answered, and those that did hold the same rows.
+    ``more`` are further commands, as the modules that hold them by name; ``config_path`` is the configuration where ``--config`` names none.
     """
-    commands.verify(call)
-
-
-@cli.command()
-@click.option("--table", help="Only of this table.")
-@click.option("--limit", type=click.IntRange(1, 10000), default=100, help="How many at the most; 100 by default.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def conflicts(call: commands.Call, table: str | None, limit: int, as_json: bool) -> None:
-    """Show what was written and lost to a concurrent change."""
-    commands.conflicts(call, table, as_json, limit)
-
-
-@cli.command()
-@click.option("--authority", is_flag=True, help="Make a new authority, which signs from the next renewal on; until then give its file to those who connect.")
-@click.pass_obj
-def renew(call: commands.Call, authority: bool) -> None:
-    """Renew the certificates of all nodes; none is stopped."""
-    commands.renew(call, authority)
-
-
-@cli.command()
-@click.argument("node")
-@click.pass_obj
-def logs(call: commands.Call, node: str) -> None:
-    """Print a node's log."""
-    commands.logs(call, node)
-
-
-@cli.command()
-@click.option("--seed", type=int, help="What is drawn at random is drawn from this number; a new one by default.")
-@click.option("--seconds", type=click.IntRange(min=1), default=60, help="How long writers write under faults; 60 by default.")
-@click.option("--nodes", type=click.IntRange(min=2, max=16), default=3, help="How many nodes the cluster has; 3 by default.")
-@click.option("--faults", default="all", help="Names with commas, or all, or none, or all but some: -disk,-clock. A wrong name tells the right ones.")
-@click.option("--plant", type=click.Choice(["stamp", "tombstone", "tie", "image", "sweep", "cascade", "guard"]),
-              help="Turn a part of the merge off, to see that it is found.")
-@click.option("--keep", is_flag=True, help="Leave the cluster running when something is found.")
-@click.pass_obj
-def chaos(call: commands.Call, /, **options: Any) -> None:
-    """Shake a cluster of its own and compare its nodes.
-
-    Random writes under random faults, then the same rows everywhere, or exit status 3. Its nodes are processes; containers with --runtime docker.
-    """
-    commands.chaos(call, options)
-
-
-def main() -> int:
-    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not converged."""
+    cli.modules = COMMANDS | dict(more or {})
     output.guard()
     try:
         # a command that only says something by its status exits with it; others return nothing
-        status = cli.main(standalone_mode=False) or 0
+        status = cli.main(standalone_mode=False, default_map={"config_path": config_path} if config_path else None) or 0
         sys.stdout.flush()
         return status
     except click.ClickException as error:

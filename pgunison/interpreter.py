@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 # the first that each of our programs needs
-NEEDED = ("click", "httpx", "jsonschema", "microesb", "pgdbpool", "psycopg2", "rich", "yaml")
+NEEDED = ("click", "cryptography", "httpx", "jsonschema", "microesb", "pgdbpool", "psycopg2", "rich", "yaml")
 
 
 def require_packages() -> None:

@@ -18,12 +18,13 @@ import pytest
 
 from esb_config.definition import services
 from esb_config.document import document, request
-from pgunison import commands
 from pgunison.cluster.desired import column_description, desired
 from pgunison.cluster.execute import bring_up
 from pgunison.cluster.plan import plan
 from pgunison.cluster.site import Site
 from pgunison.cluster.steps import AdmitNode
+from pgunison.commands.call import Call
+from pgunison.commands.down import down
 from pgunison.configuration.sysconfig import load
 from pgunison.errors import OrchestratorError
 from pgunison.progress import Progress
@@ -218,7 +219,7 @@ def test_down_after_a_killed_agent_stops_the_postgresql_that_is_left(cluster):
     os.kill(agent, signal.SIGKILL)
     wait_until(lambda: "the agent lives" if lives(agent) else None, "it has ended", DEADLINE_S)
     assert lives(server)
-    commands.down(commands.Call(cluster.site.configuration, cluster.config_path, "process"), purge=False)
+    down(Call(cluster.site.configuration, cluster.config_path, "process"), purge=False)
     assert not lives(server)
     assert control_data(cluster) == "shut down"
     cluster.up()

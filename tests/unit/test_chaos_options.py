@@ -2,16 +2,21 @@
 
 import inspect
 import sys
+from pathlib import Path
 
 import pytest
 
-from chaos import container_faults, faults, run
+from chaos import container_faults, faults
+from chaos.command import command as chaos_command
 from chaos.options import DOCKER_FAULTS, FAULTS, PLANTS, SIGNALS, Options, fault_list
 from chaos.planted import PLANTS as PLANTED
 from chaos.report import Report
 from chaos.schedule import schedule
+from orchestrator import COMMANDS
 from pgunison import cli
 from pgunison.errors import UsageError
+
+DEFAULT = Path(__file__).parents[2] / "sysconfig.json"
 
 
 @pytest.mark.parametrize(("text", "names"), [
@@ -57,7 +62,7 @@ def test_every_fault_has_a_class_and_every_class_a_sentence():
 
 
 def test_the_command_line_knows_every_plant():
-    choice = next(parameter for parameter in cli.chaos.params if parameter.name == "plant").type
+    choice = next(parameter for parameter in chaos_command.params if parameter.name == "plant").type
     assert list(choice.choices) == list(PLANTS) == list(PLANTED)
 
 
@@ -66,8 +71,8 @@ def test_the_command_line_knows_every_plant():
     (["--plant", "frob"], "plant"), (["node1"], "node1")])
 def test_a_wrong_option_starts_nothing(tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.setenv("PGUNISON_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(sys, "argv", ["orchestrator.py", "chaos", *words])
-    assert cli.main() == 2
+    monkeypatch.setattr(sys, "argv", ["orchestrator.py", "--config", str(DEFAULT), "chaos", *words])
+    assert cli.main(COMMANDS) == 2
     told = capsys.readouterr().err
     assert said in told.splitlines()[0] and told.splitlines()[-1].startswith("hint: ")
     assert not (tmp_path / "state").exists()
@@ -94,9 +99,9 @@ def test_containers_suffer_other_faults():
 
 def test_chaos_takes_containers_only_when_they_are_asked_for(monkeypatch):
     asked = []
-    monkeypatch.setattr(run, "run", lambda options, document, say: asked.append(options) or Report(options))
+    monkeypatch.setattr("chaos.command.run", lambda options, document, say: asked.append(options) or Report(options))
     for words in ([], ["--runtime", "process"], ["--runtime", "docker"]):
-        monkeypatch.setattr(sys, "argv", ["orchestrator.py", *words, "chaos"])
-        assert cli.main() == 0
+        monkeypatch.setattr(sys, "argv", ["orchestrator.py", "--config", str(DEFAULT), *words, "chaos"])
+        assert cli.main(COMMANDS) == 0
     assert [options.runtime for options in asked] == ["process", "process", "docker"]
     assert asked[2].faults == tuple(DOCKER_FAULTS)

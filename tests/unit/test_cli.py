@@ -11,11 +11,13 @@ from pathlib import Path
 import click
 import pytest
 
-from pgunison import cli, commands
+from orchestrator import COMMANDS
+from pgunison import cli
 from pgunison.errors import NotConverged, OrchestratorError, UsageError
 
 PROJECT = Path(__file__).parents[2]
 DOOR = PROJECT / "orchestrator.py"
+DEFAULT = PROJECT / "sysconfig.json"
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def orchestrator(tmp_path, monkeypatch, capsys):
         monkeypatch.setenv("PGUNISON_STATE", str(state))
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["orchestrator.py", *map(str, arguments)])
-        status = cli.main()
+        status = cli.main(COMMANDS, DEFAULT)
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, status, said.out, said.err)
 
@@ -203,9 +205,9 @@ def main(monkeypatch, capsys):
         def fail(call):
             raise error
 
-        monkeypatch.setattr(commands, "up", fail)
+        monkeypatch.setattr("pgunison.commands.up.up", fail)
         monkeypatch.setattr(sys, "argv", ["orchestrator.py", "up"])
-        return cli.main(), capsys.readouterr().err
+        return cli.main(COMMANDS, DEFAULT), capsys.readouterr().err
 
     return run
 
@@ -236,9 +238,9 @@ def test_a_bug_says_where_it_is(main):
 
 
 def test_nothing_raised_is_done(monkeypatch, capsys):
-    monkeypatch.setattr(commands, "main_job", lambda call: None)
+    monkeypatch.setattr("pgunison.commands.main_job.main_job", lambda call: None)
     monkeypatch.setattr(sys, "argv", ["orchestrator.py"])
-    assert cli.main() == 0
+    assert cli.main(COMMANDS, DEFAULT) == 0
 
 
 # --- where the output goes ---
@@ -262,5 +264,6 @@ def test_output_that_cannot_be_written(door, tmp_path, arguments):
 def test_help_cuts_nothing(orchestrator):
     shown = " ".join(orchestrator("--help").stdout.split())
     assert "..." not in shown.replace("[ARGS]...", "")
-    for command in cli.cli.commands.values():
+    context = click.Context(cli.cli)
+    for command in (cli.cli.get_command(context, name) for name in cli.cli.list_commands(context)):
         assert " ".join(command.get_short_help_str(1000).split()) in shown

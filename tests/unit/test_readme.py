@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
+from orchestrator import COMMANDS
+from pgunison.cli import COMMANDS as COMMAND_MODULES
 from pgunison.cli import cli
 
 PROJECT = Path(__file__).parents[2]
@@ -38,7 +40,9 @@ def calls(text: str) -> list[list[str]]:
 
 def parse(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Take arguments as the command line does, with commands that do nothing; click.UsageError when it does not."""
-    for command in (cli, *cli.commands.values()):
+    monkeypatch.setattr(cli, "modules", COMMAND_MODULES | COMMANDS)
+    context = click.Context(cli)
+    for command in (cli, *(cli.get_command(context, name) for name in cli.list_commands(context))):
         monkeypatch.setattr(command, "callback", lambda **_: None)
     cli.main(list(arguments), prog_name="pgunison", standalone_mode=False)
 
