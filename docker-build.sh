@@ -52,7 +52,8 @@ require_base() {
 copy_code() {
     cp container/Dockerfile "$context"
     local package
-    for package in container esb_config services; do
+    # of the host's side what both sides agree on, and no more
+    for package in container esb_config services pgunison/contract; do
         mkdir -p "$context/opt/pgunison/$package"
         tar -C "$package" -c --exclude=__pycache__ --exclude=Dockerfile --exclude=requirements.txt . | tar -C "$context/opt/pgunison/$package" -x --no-same-owner
     done

@@ -13,8 +13,8 @@ from pathlib import Path
 from psycopg2 import sql
 
 from bench.cluster import Cluster
-from container.configuration import AgentConfiguration
 from container.settings import postgresql_conf
+from pgunison.contract.agent import AgentConfiguration
 from pgunison.runtime.binaries import find, server_user
 
 PASSWORD = "bench-only"

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 
 from bench.mesh import NativeMesh, link
-from chaos.waiting import wait_until
+from pgunison.contract.waiting import wait_until
 
 LOOK_EVERY_S = 0.2
 

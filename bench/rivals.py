@@ -28,10 +28,10 @@ from chaos.options import FAULTS, Options, fault_list
 from chaos.run import disturb
 from chaos.stage import Stage
 from chaos.target import Link, Target, all_links
-from chaos.waiting import Late, wait_until
 from chaos.workload import Rows, Workload, finding
 from chaos.workloads import WORKLOADS
 from chaos.workloads.append import Append
+from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import UsageError
 from pgunison.runtime.binaries import find, server_user
 

@@ -8,8 +8,8 @@ from psycopg2 import sql
 from chaos.comparison import differing, error_counts, everywhere, settle
 from chaos.history import History
 from chaos.target import Target
-from chaos.waiting import Late
 from chaos.workload import Finding, Rows, Workload
+from pgunison.contract.waiting import Late
 from pgunison.errors import OrchestratorError
 
 # a value that is longer is compared by its hash

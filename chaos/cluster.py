@@ -15,6 +15,7 @@ import psycopg2
 from pgunison.cluster.execute import bring_up
 from pgunison.cluster.site import Site
 from pgunison.configuration.sysconfig import NodeSpec, load
+from pgunison.contract.names import link_name
 from pgunison.progress import Progress
 
 
@@ -79,7 +80,7 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     def link(self, source: str, target: str) -> str:
-        return f"unison_{source}_to_{target}"
+        return link_name(source, target)
 
     def sweep(self, node: str) -> int:
         return self.site.call(node, "node.sweep")["swept"]

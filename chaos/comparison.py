@@ -8,7 +8,7 @@ from typing import Any
 from psycopg2 import sql
 
 from chaos.target import Target
-from chaos.waiting import wait_until
+from pgunison.contract.waiting import wait_until
 
 # A replicated table that carries nothing but marks: a row that arrives says that all of its node has arrived that was committed before.
 MARKS = {"name": "mark", "columns": [{"name": "id", "type": "uuid", "primary_key": True}, {"name": "source", "type": "text"}]}

@@ -12,7 +12,7 @@ from chaos.comparison import everywhere
 from chaos.processes import Freezer
 from chaos.schedule import Event
 from chaos.target import Target
-from chaos.waiting import Late, wait_until
+from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError
 
 HEAL_TIMEOUT_S = 180.0

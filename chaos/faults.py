@@ -16,7 +16,7 @@ from chaos import clock, disk
 from chaos.comparison import disable, resume
 from chaos.processes import Freezer, children, send
 from chaos.target import Link, Target
-from chaos.waiting import wait_until
+from pgunison.contract.waiting import wait_until
 
 # for how long, and how often, an agent is looked at until it does something; it does every two seconds
 INTERRUPT_LOOKS, INTERRUPT_LOOK_S = 1500, 0.002

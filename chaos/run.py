@@ -17,10 +17,10 @@ from chaos.runtimes import DockerCluster
 from chaos.schedule import offsets, schedule, tombstone_retention_s
 from chaos.stage import Stage
 from chaos.target import Target
-from chaos.waiting import Late, wait_until
 from chaos.workload import Finding, Workload, finding
 from chaos.workloads import WORKLOADS
 from chaos.writers import Writers
+from pgunison.contract.waiting import Late, wait_until
 
 LIVE_TIMEOUT_S = 90.0
 

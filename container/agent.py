@@ -18,7 +18,6 @@ from typing import Any
 import uvicorn
 
 from container.certificates import Certificates
-from container.configuration import AgentConfiguration
 from container.heart import Heart
 from container.keeper import Keeper
 from container.postgresql import Postgresql
@@ -27,6 +26,7 @@ from container.readiness import Answer, Readiness
 from container.web import application
 from esb_config.call import execute
 from esb_config.document import document
+from pgunison.contract.agent import AgentConfiguration
 from services.errors import ServiceError
 from services.pulse import Pulse
 from services.server import Server, configure

@@ -4,10 +4,10 @@ import logging
 import threading
 
 from container.certificates import Certificates
-from container.configuration import AgentConfiguration
 from container.maintenance import Maintenance
 from container.pace import Pacer
 from container.postgresql import Postgresql, PostgresqlError
+from pgunison.contract.agent import AgentConfiguration
 
 START_TIMEOUT_S = 120.0
 MAINTAIN_EVERY_S = 2.0

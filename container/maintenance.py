@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg2
 
-from container.configuration import AgentConfiguration
 from esb_config.call import execute
 from esb_config.document import document
+from pgunison.contract.agent import AgentConfiguration
 from services.errors import ServiceError
 
 # A lock or a deadlock is nobody's concern: the next round does it.

@@ -18,9 +18,9 @@ from typing import Any
 
 import psycopg2
 
-from container.configuration import AgentConfiguration
 from container.serverlog import telling
 from container.settings import PACE_FILE, pg_hba, pg_ident, postgresql_conf
+from pgunison.contract.agent import AgentConfiguration
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 ORPHAN_PATIENCE_S = 5.0

@@ -1,21 +1,16 @@
 """postgresql.conf, pg_hba.conf and pg_ident.conf of a node, each setting with its reason."""
 
 import getpass
-import ipaddress
 import itertools
 import os
+from ipaddress import IPv4Address, IPv4Network
 
-from container.configuration import AgentConfiguration
+from pgunison.contract.addresses import node_addresses
+from pgunison.contract.agent import AgentConfiguration, capacity
+from pgunison.contract.names import AGENT, REPLICATORS
 
-# A cluster grows to this size, or half as much again as it was meant for, without a restart of its nodes.
-LEAST_CAPACITY = 16
 # beside postgresql.conf
 PACE_FILE = "unison_pace.conf"
-
-
-def capacity(max_nodes: int) -> int:
-    """Return how many nodes the settings leave room for."""
-    return max(LEAST_CAPACITY, max_nodes + max_nodes // 2)
 
 
 def postgresql_conf(configuration: AgentConfiguration, major_version: int) -> str:
@@ -69,42 +64,34 @@ def _settings(configuration: AgentConfiguration, peers: int, major_version: int)
 
 def pg_hba(configuration: AgentConfiguration) -> str:
     """Write who may come in: the agent through the socket, everybody else with a password; no line says trust."""
-    lines = ["# TYPE DATABASE USER ADDRESS METHOD", "local all postgres peer map=agent", "local all unison_agent peer map=agent",
-             "local all +unison_replicators reject", "local all all scram-sha-256"]
+    lines = ["# TYPE DATABASE USER ADDRESS METHOD", "local all postgres peer map=agent", f"local all {AGENT} peer map=agent",
+             f"local all +{REPLICATORS} reject", "local all all scram-sha-256"]
     kind = "hostssl" if configuration.tls else "host"
     # The word "replication" stands in no line, but that keeps out physical standbys only: a walsender of one database (replication=database) is admitted by
     # the lines of that database, and may take a base backup, too. PostgreSQL has no attribute for the one without the other. So the replicator is admitted
     # from the nodes' own addresses. Processes of one machine all come from its loopback: there, its password is worth the whole server.
-    lines += [f"{kind} {hba_quoted(configuration.database)} +unison_replicators {place} scram-sha-256" for place in replicators_places(configuration)]
-    lines += ["host all +unison_replicators all reject", "host all unison_agent all reject"]
+    lines += [f"{kind} {hba_quoted(configuration.database)} +{REPLICATORS} {place} scram-sha-256" for place in replicators_places(configuration)]
+    lines += [f"host all +{REPLICATORS} all reject", f"host all {AGENT} all reject"]
     lines += [f"{kind} {hba_quoted(configuration.database)} all {network} scram-sha-256" for network in configuration.networks]
     return "\n".join(lines) + "\n"
 
 
 def replicators_places(configuration: AgentConfiguration) -> list[str]:
-    """List the addresses of all nodes that there may be, as the configuration places them; the networks where nodes have no address to themselves.
+    """List the addresses of all nodes that there may be; the networks where nodes have no address to themselves.
 
     Through the gateway comes the host, and whoever it forwards: that is no node's.
     """
     if not configuration.gateway:
         return list(configuration.networks)
-    hosts = (address for network in configuration.networks for address in ipaddress.ip_network(network).hosts())
-    free = (f"{address}/32" for address in hosts if str(address) != configuration.gateway)
-    return list(itertools.islice(free, capacity(configuration.max_nodes)))
-
-
-def places_of_others(subnet: ipaddress.IPv4Network, gateway: ipaddress.IPv4Address, max_nodes: int) -> ipaddress.IPv4Network | None:
-    """Return the largest upper part of ``subnet`` without a node's address, for what is no node; None where the nodes need it all."""
-    free = (address for address in subnet.hosts() if address != gateway)
-    last = max(itertools.islice(free, capacity(max_nodes)), default=subnet.broadcast_address)
-    parts = (ipaddress.IPv4Network((int(subnet.broadcast_address) + 1 - 2**bits, 32 - bits)) for bits in range(31 - subnet.prefixlen, 1, -1))
-    return next((part for part in parts if last < part.network_address), None)
+    gateway = IPv4Address(configuration.gateway)
+    found = (f"{address}/32" for network in configuration.networks for address in node_addresses(IPv4Network(network), gateway))
+    return list(itertools.islice(found, capacity(configuration.max_nodes)))
 
 
 def pg_ident(configuration: AgentConfiguration) -> str:
     """Let the agent's user, and PostgreSQL's own, be the superuser and the agent's role on the socket."""
     users = {getpass.getuser() if os.getuid() else "root"} | ({configuration.user.name} if configuration.user else set())
-    return "".join(f"agent {hba_quoted(user)} {role}\n" for user in sorted(users) for role in ("postgres", "unison_agent"))
+    return "".join(f"agent {hba_quoted(user)} {role}\n" for user in sorted(users) for role in ("postgres", AGENT))
 
 
 def quoted(value: object) -> str:

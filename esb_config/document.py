@@ -2,7 +2,6 @@
 
 import copy
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -11,16 +10,13 @@ import jsonschema
 
 from esb_config.definition import ClassNode, Service, services
 from esb_config.errors import CallError
+from pgunison.contract.call import call_document
+from pgunison.contract.names import is_identifier
 
 FAULTS_SHOWN = 10
 FORMATS = jsonschema.FormatChecker(formats=())
-
-
-@FORMATS.checks("identifier")
-def is_identifier(value: Any) -> bool:
-    """Tell whether PostgreSQL takes the name as it is (longer ones it would cut, without an error), and files and messages can hold it in a line."""
-    return not isinstance(value, str) or (1 <= len(value.encode(errors="replace")) <= 63
-                                          and not any(unicodedata.category(character) in ("Cc", "Cs") for character in value))
+# the same rule as in a configuration (pgunison/configuration/), so that what passes there does not fail here
+FORMATS.checks("identifier")(is_identifier)
 
 
 def document(service_id: str, **root: Any) -> dict[str, Any]:
@@ -28,14 +24,9 @@ def document(service_id: str, **root: Any) -> dict[str, Any]:
 
     Raises CallError when it is not what the service takes.
     """
-    made = {"SYSServiceID": service_id, "data": [root]}
+    made = call_document(service_id, **root)
     check(made)
     return made
-
-
-def request(call: dict[str, Any], request_id: int | str = 1) -> dict[str, Any]:
-    """Wrap a call document as the JSON-RPC 2.0 request that an agent takes at ``POST /``."""
-    return {"jsonrpc": "2.0", "method": "esb.execute", "params": call, "id": request_id}
 
 
 def check(call: Any) -> tuple[Service, dict[str, Any]]:

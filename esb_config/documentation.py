@@ -12,19 +12,19 @@ INTRODUCTION = """\
 *Written by `make docs` from `esb_config/`; a test compares the two.*
 
 A node's agent answers JSON-RPC 2.0 at `POST /`. Its one method is `esb.execute`; the params are a call document, which names a service and says in one
-tree what it is for. Any program may call; in Python `esb_config.document` makes and checks the document, and needs neither the orchestrator nor a
-database driver:
+tree what it is for. Any program may call; in Python `pgunison.contract.call` makes the document and the request, and imports neither the orchestrator nor
+a database driver:
 
 ```python
 import httpx
 
-from esb_config.document import document, request
+from pgunison.contract.call import call_document, request
 
 TOKEN_FILE = "/var/lib/pgunison/lb-test/secrets/agent-token"  # or below ~/.local/state, or $PGUNISON_STATE
 AGENT = "http://127.28.64.2:64000/"
 
 node = {"name": "node1", "index": 1, "database": "lb-test"}
-call = document("node.describe", Cluster={"id": "lb-test", "Node": node})
+call = call_document("node.describe", Cluster={"id": "lb-test", "Node": node})
 with open(TOKEN_FILE) as file:
     headers = {"Authorization": f"Bearer {file.read().strip()}"}
 answer = httpx.post(AGENT, json=request(call), headers=headers, timeout=60, trust_env=False).json()
@@ -33,8 +33,9 @@ if "error" in answer:
 print(answer["result"])
 ```
 
-`document` raises `esb_config.errors.CallError` (message, detail with the JSON path of each fault, hint) and the agent checks again. A call has one item in
-`data`; keys that begin with `SYS` are only the one at the top.
+The agent checks the document. With the sources at hand `esb_config.document.document` makes and checks it before it is sent: it raises
+`esb_config.errors.CallError` (message, detail with the JSON path of each fault, hint). A call has one item in `data`; keys that begin with `SYS` are only
+the one at the top.
 
 **What comes back.** `result` holds `changed` (true or false), `done` (a sentence for each thing that this call did) and what the service was asked for. Every
 service can be repeated: a second call of one that changes something finds it done, and answers `"changed": false`.

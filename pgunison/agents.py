@@ -7,10 +7,9 @@ from typing import Any
 
 import httpx
 
-from esb_config.document import document, request
-from esb_config.errors import CallError
 from pgunison.certificates import Shown, shown
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
+from pgunison.contract.call import call_document, request
 from pgunison.errors import OrchestratorError
 
 CALL_TIMEOUT_S = 900.0
@@ -48,10 +47,7 @@ class Agents:
         """
         configuration = self._configuration
         where = {"name": node.name, "index": node.index, "database": configuration.database}
-        try:
-            call = document(service_id, Cluster={"id": configuration.id, "Node": where | children})
-        except CallError as error:
-            raise OrchestratorError(f"{node.name}: {error.message}", error.detail, error.hint) from error
+        call = call_document(service_id, Cluster={"id": configuration.id, "Node": where | children})
         answer = self._post(node, request(call), timeout_s)
         result = answer.get("result") if isinstance(answer, dict) else None
         if isinstance(result, dict):

@@ -1,19 +1,12 @@
-"""What the command line says when it cannot go on: message, detail, hint, and the exit status."""
+"""What the command line says when it cannot go on, and the exit status."""
+
+from pgunison.contract.errors import ExplainedError
 
 
-class OrchestratorError(Exception):
-    """The command failed.
-
-    ``message`` is one short factual line, ``detail`` what was seen, ``hint`` the next step (a command where there is one).
-    """
+class OrchestratorError(ExplainedError):
+    """The command failed."""
 
     exit_status = 1
-
-    def __init__(self, message: str, detail: str = "", hint: str = ""):
-        super().__init__(message)
-        self.message = message
-        self.detail = detail
-        self.hint = hint
 
     def __str__(self) -> str:
         lines = [f"error: {self.message}"]

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from pgunison.contract.names import link_ends
 from services import statements
 from services.driver import Cursor, column_names, one_row
 from services.server import server_log
 from services.server_log import Failure
-from services.subscription import link_ends
 
 RESUME = "ALTER SUBSCRIPTION {name} ENABLE as the owner, or python3 orchestrator.py up"
 ANEW = "python3 orchestrator.py up makes the link anew"

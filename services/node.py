@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from microesb import microesb
 from psycopg2 import sql
 
+from pgunison.contract.names import GROUPS, link_ends
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.driver import Cursor, column_names, one_row
@@ -17,10 +18,8 @@ from services.maintenance import SETTINGS, Upkeep, maintain, sweep
 from services.publication import ensure_publication, published_tables
 from services.result import Result
 from services.retry import retried
-from services.role import GROUPS
 from services.role import Role as OneRole
 from services.server import UNSEEN, administer, agent, change, changing, connect, question, unless_changing
-from services.subscription import link_ends
 from services.table import replicated_tables
 from services.texts import code_digest
 

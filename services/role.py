@@ -9,18 +9,16 @@ import psycopg2.extensions
 from microesb import microesb
 from psycopg2 import sql
 
+from pgunison.contract.names import READERS, REPLICATORS, WRITERS
 from services.driver import Cursor, one_row
 from services.result import Result
-
-# Without login: what the kinds may do is granted to these, so that a service need not know who is a writer.
-GROUPS = ("unison_writers", "unison_readers", "unison_replicators")
 
 # A replicator reads tables whole, whatever their policies hide from users: a peer must hold the same rows.
 ATTRIBUTES = {"owner": "LOGIN", "replicator": "LOGIN REPLICATION BYPASSRLS", "writer": "LOGIN", "reader": "LOGIN"}
 MEMBERSHIPS = {
     # sees the progress of replication and may end a session that is in the way
     "owner": ("pg_monitor", "pg_signal_backend"),
-    "replicator": ("unison_replicators",), "writer": ("unison_writers",), "reader": ("unison_readers",),
+    "replicator": (REPLICATORS,), "writer": (WRITERS,), "reader": (READERS,),
 }
 
 

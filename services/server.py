@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg2
 import psycopg2.extensions
 
+from pgunison.contract.names import AGENT
 from services.agent_role import ensure_agent_role, former_owner
 from services.driver import Connection
 from services.errors import ServiceError
@@ -64,7 +65,7 @@ class Server:
     socket_directory: str
     port: int
     superuser: str = "postgres"
-    role: str = "unison_agent"
+    role: str = AGENT
     root_certificate: str | None = None
     log_directory: Path | None = None
 

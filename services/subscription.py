@@ -8,9 +8,9 @@ import psycopg2.extensions
 from microesb import microesb
 from psycopg2 import sql
 
+from pgunison.contract.names import PUBLICATION, link_name
 from services.driver import Connection, Cursor, one_row
 from services.errors import ServiceError
-from services.publication import NAME
 from services.restate import restate
 from services.result import Result
 from services.retry import retried
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 SLOT_TIMEOUT_S = 120
 # a seed reads range by range of a key, which its index gives in order, however little the planner knows of the table
 IN_KEY_ORDER = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
-
-
-def link_name(source: str, target: str) -> str:
-    """Name the subscription on ``target``, its replication slot on ``source`` and its walsender there: one name for one link."""
-    return f"unison_{source}_to_{target}"
-
-
-def link_ends(name: str) -> tuple[str, str]:
-    """Tell source and target of a link from its name; node names hold no underscore."""
-    _, source, _, target = name.split("_")
-    return source, target
 
 
 class Subscription(microesb.ClassHandler):
@@ -105,7 +94,7 @@ class Subscription(microesb.ClassHandler):
     def _create_with_slot(self, cursor: Cursor, name: str) -> None:
         statement = sql.SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
                             " WITH (copy_data = false, origin = none, enabled = false, streaming = off, slot_name = {})").format(
-                                sql.Identifier(name), sql.Literal(self._conninfo()), sql.Identifier(NAME), sql.Literal(name))
+                                sql.Identifier(name), sql.Literal(self._conninfo()), sql.Identifier(PUBLICATION), sql.Literal(name))
         try:
             try:
                 cursor.execute(statement)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 
+from pgunison.contract import names as contract_names
 from services import shape, statements
 from services.trigger import CALLED, INSTALLED
 
@@ -54,7 +55,7 @@ def function_names() -> list[str]:
 def _database_sources() -> tuple[str, ...]:
     """Read the Python that fills in the texts, and grants what no text does. By file: importing these here would be a circle."""
     names = ("installation.py", "agent_role.py", "publication.py", "role.py")
-    return tuple(resources.files("services").joinpath(name).read_text(encoding="utf-8") for name in names)
+    return *(resources.files("services").joinpath(name).read_text(encoding="utf-8") for name in names), inspect.getsource(contract_names)
 
 
 @cache

@@ -13,8 +13,8 @@ from typing import Any, cast
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.protocols import Validator
 
-from esb_config.document import is_identifier
 from pgunison.configuration import column_types
+from pgunison.contract.names import is_identifier
 
 JsonPath = tuple[str | int, ...]
 Fault = tuple[JsonPath, str]

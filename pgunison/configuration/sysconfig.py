@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pgunison.configuration import checks
+from pgunison.contract.addresses import node_address
 from pgunison.errors import UsageError
 
 IMAGE = "pgunison-node:latest"
@@ -78,8 +79,7 @@ class NodeSpec:
     @classmethod
     def within(cls, subnet: IPv4Network, gateway: IPv4Address, name: str, index: int) -> "NodeSpec":
         """Place the node on the index-th host address of the subnet, the gateway left out."""
-        place = subnet.network_address + index
-        address = str(place if place < gateway else place + 1)
+        address = str(node_address(subnet, gateway, index))
         return cls(name, index, address, "127" + address[address.index("."):])
 
 

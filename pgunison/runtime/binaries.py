@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from container.configuration import User
+from pgunison.contract.agent import User
 from pgunison.errors import OrchestratorError
 
 LEAST_VERSION = 16

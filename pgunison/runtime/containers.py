@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from container.configuration import AgentConfiguration
-from container.settings import capacity, places_of_others
 from pgunison.certificates import Certificates
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
+from pgunison.contract.addresses import places_of_others
+from pgunison.contract.agent import AgentConfiguration, capacity
 from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError
 from pgunison.runtime import engine

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = ("container", "esb_config", "services")
+PACKAGES = ("container", "esb_config", "services", "pgunison/contract")
 VERSION, CODE = "org.pgunison.version", "org.pgunison.code"
 HINT = "./docker-build.sh, or do without containers: --runtime process"
 

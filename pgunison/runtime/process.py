@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from container.configuration import AgentConfiguration
-from container.settings import capacity
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
+from pgunison.contract.agent import AgentConfiguration, capacity
 from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime import binaries

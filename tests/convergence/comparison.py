@@ -8,7 +8,7 @@ from psycopg2 import sql
 
 from chaos.comparison import MARKS, differing, error_counts, errors, everywhere, pause, put_mark, resume, settle
 from chaos.target import all_links
-from chaos.waiting import wait_until
+from pgunison.contract.waiting import wait_until
 
 __all__ = ["MARKS", "administer", "all_links", "arrived", "assert_same", "blocked", "differences", "error_counts", "errors", "everywhere",
            "held", "link", "names", "pause", "paused", "replica", "resume", "settle", "wait_until"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql
+from pgunison.contract.agent import AgentConfiguration
 from pgunison.runtime import binaries
 from services import server
 from tests.convergence.database import Database

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 MAKES = ("services/sql/", "services/node.py", "services/table.py", "services/trigger.py", "services/shape.py", "services/publication.py", "services/role.py",
          "services/statements.py", "services/column.py", "services/sequence.py", "services/installation.py", "services/texts.py",
          "services/agent_role.py")
-PACKAGES = ("services", "esb_config")
+PACKAGES = ("services", "esb_config", "pgunison/contract")
 # Commits of which no node could ever be made: their services call a method, require_current, that a later commit of the same series brought.
 UNABLE = {"3f69489bca32e8956ed8e8cb0990f3069acc525f", "8f530a1420460b9c2d2f4600423d5146ac5b069f",
           "e5e8e534f0e63e6e2159565fa271310afe56295e"}
@@ -35,8 +35,9 @@ class Version:
         return self.commit[:10]
 
     def extract(self, folder: Path, packages: tuple[str, ...] = PACKAGES) -> Path:
-        """Put the packages as they were then into the folder."""
-        packed = subprocess.run(["git", "archive", "--format=tar", self.commit, *packages], cwd=PROJECT, capture_output=True, check=True).stdout
+        """Put the packages that there were then into the folder."""
+        listed = subprocess.run(["git", "ls-tree", "-d", "--name-only", self.commit, *packages], cwd=PROJECT, capture_output=True, text=True, check=True)
+        packed = subprocess.run(["git", "archive", "--format=tar", self.commit, *listed.stdout.split()], cwd=PROJECT, capture_output=True, check=True).stdout
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         return folder

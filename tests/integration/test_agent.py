@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from esb_config.definition import services
-from esb_config.document import document, request
+from esb_config.document import document
 from pgunison.cluster.desired import column_description, desired
 from pgunison.cluster.execute import bring_up
 from pgunison.cluster.plan import plan
@@ -26,6 +26,7 @@ from pgunison.cluster.steps import AdmitNode
 from pgunison.commands.call import Call
 from pgunison.commands.down import down
 from pgunison.configuration.sysconfig import load
+from pgunison.contract.call import request
 from pgunison.errors import OrchestratorError
 from pgunison.progress import Progress
 from tests.convergence.comparison import wait_until

@@ -1,4 +1,4 @@
-"""A program that is not ours: it imports esb_config and an HTTP client, and works with a node without the orchestrator."""
+"""A program that is not ours: it imports esb_config, what both sides agree on, and an HTTP client, and works with a node without the orchestrator."""
 
 import json
 import re
@@ -10,14 +10,15 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "services.md").read_text(encoding="utf-8")
-FORBIDDEN = {"pgunison", "services", "container", "microesb", "psycopg2"}
+FORBIDDEN = {"pgunison.cluster", "pgunison.agents", "services", "container", "microesb", "psycopg2"}
 # What every program below begins with, and ends with. Arguments: where the agent is, the file of its token, cluster, database; where the node is a container
 # also the files of whom to trust and of what to show.
 BEGIN = """
 import json, ssl, sys
 import httpx
-from esb_config.document import check, document, request
+from esb_config.document import check, document
 from esb_config.errors import CallError
+from pgunison.contract.call import request
 
 agent, token_file, cluster, database, *tls = sys.argv[1:]
 trust = ssl.create_default_context(cafile=tls[0] if tls else None)
@@ -32,7 +33,7 @@ def send(call):
     return httpx.post(agent, json=request(call), headers=headers, timeout=60, trust_env=False, verify=trust).json()
 """
 END = f"""
-found = {FORBIDDEN!r} & {{name.partition(".")[0] for name in sys.modules}}
+found = {FORBIDDEN!r} & set(sys.modules)
 assert not found, found
 """
 
@@ -49,7 +50,8 @@ def agent(cluster) -> str:
 
 def run(program: str, *arguments: str, directory: Path) -> str:
     """Run the program elsewhere, with nothing of ours but the packages on its path; returns what it printed."""
-    (directory / "esb_config").symlink_to(PROJECT / "esb_config")
+    for package in ("esb_config", "pgunison"):
+        (directory / package).symlink_to(PROJECT / package)
     (directory / "program.py").write_text(program)
     done = subprocess.run([sys.executable, "-P", directory / "program.py", *arguments], cwd=directory, env={"PYTHONPATH": str(directory)},
                           capture_output=True, text=True, timeout=120)

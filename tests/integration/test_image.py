@@ -17,7 +17,7 @@ import pytest
 from docker.models.containers import Container
 from docker.models.images import Image
 
-from container.configuration import AgentConfiguration
+from pgunison.contract.agent import AgentConfiguration
 from pgunison.errors import OrchestratorError
 from pgunison.runtime.engine import connect
 from pgunison.runtime.image import own_code
@@ -162,16 +162,17 @@ def test_it_starts_the_agent_and_nothing_of_its_base(image):
 
 def test_it_holds_the_node_and_nothing_else(make):
     found = said(make, "find", "/opt/pgunison", "-mindepth", "1", "-maxdepth", "1", "-printf", "%f\n").split()
-    assert set(found) == {"container", "esb_config", "services", "site-packages", "postgresql", "template", "template.lock"}
-    for module in ("pgunison", "chaos", "tests", "bench", "orchestrator", "pip"):
+    assert set(found) == {"container", "esb_config", "services", "pgunison", "site-packages", "postgresql", "template", "template.lock"}
+    assert said(make, "ls", "/opt/pgunison/pgunison").split() == ["contract"]
+    for module in ("pgunison.cli", "chaos", "tests", "bench", "orchestrator", "pip"):
         assert said(make, "python3", "-c", f"import importlib.util; print(importlib.util.find_spec('{module}'))") == "None\n"
 
 
 def test_its_code_is_the_projects(make):
-    listed = said(make, "sh", "-c", "find container esb_config services -type f ! -name '*.pyc' -exec sha256sum {} +").splitlines()
+    listed = said(make, "sh", "-c", "find container esb_config services pgunison -type f ! -name '*.pyc' -exec sha256sum {} +").splitlines()
     found = {line.split()[1]: line.split()[0] for line in listed}
     assert found == {str(path.relative_to(PROJECT)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for package in ("container", "esb_config", "services") for path in (PROJECT / package).rglob("*")
+        for package in ("container", "esb_config", "services", "pgunison/contract") for path in (PROJECT / package).rglob("*")
         if path.is_file() and path.suffix != ".pyc" and path.name not in ("Dockerfile", "requirements.txt")}
 
 
@@ -182,7 +183,7 @@ def test_its_packages_have_no_compiled_part(make):
 
 
 def test_its_code_is_compiled_and_only_root_can_change_it(make):
-    sources = "find /opt/pgunison/container /opt/pgunison/esb_config /opt/pgunison/services /opt/pgunison/site-packages"
+    sources = "find /opt/pgunison/container /opt/pgunison/esb_config /opt/pgunison/services /opt/pgunison/pgunison /opt/pgunison/site-packages"
     assert said(make, "sh", "-c", f"{sources} -writable") == ""
     count = said(make, "sh", "-c", f"{sources} -name '*.py' | wc -l; {sources} -name '*.pyc' | wc -l").split()
     assert count[0] == count[1] != "0"

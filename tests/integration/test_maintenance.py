@@ -7,9 +7,9 @@ import re
 import psycopg2
 import pytest
 
-from chaos.waiting import wait_until
 from esb_config.call import execute
 from esb_config.document import document
+from pgunison.contract.waiting import wait_until
 from services.errors import ServiceError
 from services.server import Server
 from tests.convergence.comparison import MARKS, administer, arrived, assert_same, everywhere, names, settle

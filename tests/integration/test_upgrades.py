@@ -9,10 +9,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql
 from esb_config.call import execute
 from esb_config.document import document
+from pgunison.contract.agent import AgentConfiguration
 from pgunison.runtime import binaries
 from services import server
 from services.texts import MIGRATIONS, code_digest, database_digest

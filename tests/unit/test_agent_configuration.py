@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from container.configuration import AgentConfiguration, User
+from pgunison.contract.agent import AgentConfiguration, User
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database='"Order; --é', address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from container.agent import health, not_ready
-from container.configuration import AgentConfiguration
+from pgunison.contract.agent import AgentConfiguration
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database="lb-test", address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,

@@ -56,12 +56,6 @@ def test_a_call_goes_to_the_node_with_the_token_and_comes_back(server):
     assert b'"Table":{"name":"t"}' in request.content.replace(b" ", b"")
 
 
-def test_a_call_that_is_wrong_is_not_sent(server):
-    with pytest.raises(OrchestratorError, match="table.open"):
-        server.agents.call(NODE, "table.open")
-    assert not server.seen
-
-
 @pytest.mark.parametrize(("data", "detail", "hint"), [
     ({"detail": "seen", "hint": "do"}, "seen", "do"), (None, "", ""), ("only a text", "only a text", ""), ({}, "", "")])
 def test_an_error_of_the_service_is_the_orchestrators(server, data, detail, hint):

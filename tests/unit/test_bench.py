@@ -13,8 +13,8 @@ from bench.cluster import REST, Cluster, cpu_s
 from bench.instructions import README, cases, committed, worse
 from bench.mesh import FUNCTIONS, TRIGGERS
 from bench.pgunison import configuration
-from chaos.waiting import wait_until
 from pgunison.configuration.sysconfig import load
+from pgunison.contract.waiting import wait_until
 
 
 def test_a_table_has_a_row_a_figure_with_medians_and_their_ratio():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from container.configuration import AgentConfiguration
 from container.keeper import Keeper
+from pgunison.contract.agent import AgentConfiguration
 
 
 class Server:

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from container.configuration import AgentConfiguration
 from container.maintenance import FORGOTTEN_AFTER_S, LOG_EVERY_S, UNREADY_AFTER_S, Maintenance, lasting
 from esb_config.errors import CallError
+from pgunison.contract.agent import AgentConfiguration
 from services.errors import ServiceError
 
 HERE = Path("/nowhere")

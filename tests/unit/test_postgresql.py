@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from container.configuration import AgentConfiguration
 from container.postgresql import Postgresql, PostgresqlError
+from pgunison.contract.agent import AgentConfiguration
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from chaos.waiting import wait_until
 from container import protocol, web
 from container.protocol import PromptProtocol
+from pgunison.contract.waiting import wait_until
 
 # on a machine that does much else; a loiterer has 10 s
 PROMPT_S = 3.0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.role import ATTRIBUTES, GROUPS, MEMBERSHIPS, is_password
+from pgunison.contract.names import GROUPS
+from services.role import ATTRIBUTES, MEMBERSHIPS, is_password
 
 PLAIN = ("SCRAM-SHA-256$4096:g4K50hsotiyhO4/VldaCtQ==$37s3IIoQKGa+E6uPQeaLvOnBF/IcUIw0dsJlzgKt6WU=:Sv9VzplvbDhyV3hoJ0Z8cKiV6icw2d9r4OSFi3X9Ifo=")
 UMLAUTS = ("SCRAM-SHA-256$4096:TLIGC9NImdv5eIeXrxS2+w==$7Qh61ZsSL5UOw6vF4aikho/LwfyoNK5fvlR5hl8zBe8=:vnIxui4MbMATHl19Om7RW0CSiHUcfwiTP0A5hEy0FVA=")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from container.configuration import AgentConfiguration, User
-from container.settings import capacity, hba_quoted, pg_hba, pg_ident, places_of_others, postgresql_conf, quoted
+from container.settings import hba_quoted, pg_hba, pg_ident, postgresql_conf, quoted
 from pgunison.configuration.sysconfig import NodeSpec
+from pgunison.contract.addresses import places_of_others
+from pgunison.contract.agent import AgentConfiguration, User, capacity
 
 CONFIGURATION = AgentConfiguration(
     cluster="lb-test", node="node1", index=1, database="lb-test", address="127.28.64.2", postgresql_port=5432, agent_port=64000, max_nodes=3,

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+# A cluster grows to this size, or half as much again as it was meant for, without a restart of its nodes.
+LEAST_CAPACITY = 16
 
 @dataclass(frozen=True)
 class User:
@@ -76,3 +78,8 @@ class AgentConfiguration:
         written = {name: getattr(self, name) for name in self.__dataclass_fields__}
         written["user"] = vars(self.user) if self.user else None
         return json.dumps(written, default=str, indent=1, sort_keys=True)
+
+
+def capacity(max_nodes: int) -> int:
+    """Return how many nodes the settings leave room for."""
+    return max(LEAST_CAPACITY, max_nodes + max_nodes // 2)
