@@ -3,6 +3,7 @@
 import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +13,7 @@ from pgunison.contract.agent import AgentConfiguration
 from pgunison.runtime import binaries
 from services import server
 from tests.convergence.database import Database
+from tests.convergence.plain import Plain
 
 # Nothing of this server has to outlive a crash.
 SETTINGS = (("fsync", "off"), ("full_page_writes", "off"), ("autovacuum", "off"), ("jit", "off"),
@@ -20,10 +22,19 @@ SETTINGS = (("fsync", "off"), ("full_page_writes", "off"), ("autovacuum", "off")
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Origins A, B and C are nodes 1, 2 and 3; a receiver is a node that never writes."""
+    """Origins A, B and C are nodes 1, 2 and 3; a receiver is a node that never writes; ``plain`` is no node."""
 
     origins: list[Database]
     receivers: list[Database]
+    plain: Plain
+
+    @contextmanager
+    def housed(self, home: int | None) -> Iterator[None]:
+        """Let SET DEFAULT, and new rows, refer to that row wherever somebody writes, for a while."""
+        with ExitStack() as stack:
+            for database in (*self.origins, self.plain):
+                stack.enter_context(database.housed(home))
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +59,9 @@ def laboratory(state_directory) -> Iterator[Laboratory]:
         for origin in origins:
             origin.set_clock()
             origin.meddle()
-        yield Laboratory(origins, receivers)
-        for database in origins + receivers:
+        plain = Plain(where, "plain")
+        yield Laboratory(origins, receivers, plain)
+        for database in (*origins, *receivers, plain):
             database.close()
     finally:
         postgresql.stop()

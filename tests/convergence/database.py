@@ -22,7 +22,9 @@ from tests.convergence.messages import KINDS, Message, Sender, version
 
 CLUSTER, TABLE, KEY = "orders", "entry", "id"
 COLUMNS = [{"name": KEY, "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}, {"name": "parent", "type": "bigint"},
-           {"name": "patron", "type": "bigint"}]
+           {"name": "patron", "type": "bigint"}, {"name": "home", "type": "bigint"}]
+# The key of the row that SET DEFAULT refers to: of no program, and of no part of the sequence.
+HOME = 1
 ROLES = [{"name": "app_owner", "kind": "owner", "password": "owner of orders"}]
 STATEMENTS = 1000
 # An ordinary writer's clock, as the test sets it. It stands still within an operation: the coarsest clock there is.
@@ -33,9 +35,11 @@ GRANT USAGE ON SCHEMA test TO PUBLIC
 """
 
 # What an application may add to a table: foreign keys that cascade, and triggers that write to the row once more, as the end of its value says.
+# The keys act in this order: what SET DEFAULT changes was changed by a CASCADE of UPDATE, and is deleted by one of DELETE.
 MEDDLING = """
 ALTER TABLE public.entry
     ADD FOREIGN KEY (parent) REFERENCES public.entry ON UPDATE CASCADE ON DELETE SET NULL,
+    ADD FOREIGN KEY (home) REFERENCES public.entry ON UPDATE SET DEFAULT ON DELETE SET DEFAULT,
     ADD FOREIGN KEY (patron) REFERENCES public.entry ON UPDATE SET NULL ON DELETE CASCADE;
 CREATE FUNCTION test.meddle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -69,6 +73,8 @@ CREATE TRIGGER meddle_before BEFORE UPDATE ON public.entry FOR EACH ROW EXECUTE 
 CREATE TRIGGER z_min_update BEFORE UPDATE ON public.entry FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()
 """
 
+DEFAULT = "ALTER TABLE public.entry ALTER home SET DEFAULT %(home)s"
+
 # A row that fails is inserted once more as an apply worker does it that was started again: carefully.
 AGAIN = """
 BEGIN
@@ -79,6 +85,17 @@ EXCEPTION WHEN unique_violation THEN
     PERFORM set_config('unison.careful', 'never', false);
 END;
 """
+
+
+@contextmanager
+def housed(connection, home: int | None) -> Iterator[None]:
+    """Let the column refer to that row by default, for a while."""
+    with connection.cursor() as cursor:
+        cursor.execute(DEFAULT, {"home": home})
+        try:
+            yield
+        finally:
+            cursor.execute(DEFAULT, {"home": None})
 
 
 class Database:
@@ -97,6 +114,7 @@ class Database:
         self.columns = {kind: self._published(*table) for table, kind in self._tables.items()}
         self._make_delivery()
         self._loaded = 0
+        self._home: int | None = None
         with self._applier.cursor() as cursor:
             cursor.execute("SELECT pg_replication_origin_create(%(name)s), pg_replication_origin_session_setup(%(name)s)", {"name": f"to_{name}"})
             # without statistics a plan may be made for a table that is empty then
@@ -109,6 +127,16 @@ class Database:
         """Give the table what an application may add to it."""
         with self._writer.cursor() as cursor:
             cursor.execute(MEDDLING)
+
+    @contextmanager
+    def housed(self, home: int | None) -> Iterator[None]:
+        """Let SET DEFAULT, and new rows, refer to that row, for a while; it is there after each :meth:`empty`."""
+        with housed(self._writer, home):
+            self._home = home
+            try:
+                yield
+            finally:
+                self._home = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -221,6 +249,9 @@ class Database:
             # TRUNCATE without triggers: every key is fresh again
             cursor.execute("SELECT setval(oid::regclass, 0) FROM pg_class WHERE relkind = 'S' AND relname ~ '_known$'")
             assert cursor.rowcount == 1
+            if self._home is not None:
+                cursor.execute(sql.SQL("INSERT INTO {} (id, modified_ts, modified_node) VALUES (%s, to_timestamp(0), %s)").format(
+                    sql.Identifier(*self._table("row"))), [self._home, self.index])
         self._loaded = 0
 
     def copy_from(self, other: "Database") -> None:

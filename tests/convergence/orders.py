@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tests.convergence.database import Database
 from tests.convergence.messages import Message
 from tests.convergence.oracle import Outcome
+from tests.convergence.plain import Plain
 from tests.convergence.programs import ORIGINS, Program
 from tests.convergence.scenario import Scenario, catch_up, first_key, run
 
@@ -32,6 +33,7 @@ class Report:
     """What was tried, how many faults there were, and the smallest of them: its size and its words."""
 
     programs: int = 0
+    sequential: int = 0
     messages: int = 0
     orders: int = 0
     repetitions: int = 0
@@ -46,20 +48,22 @@ class Report:
             self.smallest = size, words()
 
     def __str__(self) -> str:
-        counts = (f"{self.programs} programs with {self.messages} messages: {self.orders} orders, {self.repetitions} more with repetitions,"
-                  f" {self.deliveries} deliveries")
+        counts = (f"{self.programs} programs, {self.sequential} of them asked of PostgreSQL alone, with {self.messages} messages:"
+                  f" {self.orders} orders, {self.repetitions} more with repetitions, {self.deliveries} deliveries")
         return f"{counts}; {self.faults} faults, the smallest:\n{self.smallest[1]}" if self.smallest else counts
 
 
-def try_all(origins: list[Database], receivers: list[Database], programs: Iterable[Program]) -> Report:
+def try_all(origins: list[Database], receivers: list[Database], programs: Iterable[Program], plain: Plain | None = None) -> Report:
     """Run programs, deliver the messages of each in every order to a fresh receiver, and to each origin what it lacks; report every node that is
-    not as the oracle says."""
+    not as the oracle says, and what the oracle says otherwise than ``plain`` PostgreSQL."""
     report, rest = Report(), iter(programs)
     while chunk := list(itertools.islice(rest, PROGRAMS)):
         messages, scenarios = run(origins, chunk)
         report.programs += len(scenarios)
         report.messages += len(messages)
         scenarios = conclude(origins[0], messages, scenarios, report)
+        if plain is not None:
+            ask(plain, messages, scenarios, report)
         finish(origins, messages, scenarios, report)
         _play(receivers, messages, _instances(messages, scenarios, report), report)
     return report
@@ -75,6 +79,21 @@ def conclude(node: Database, messages: list[Message], scenarios: list[Scenario],
         except AssertionError as error:
             report.blame(len(scenario.places), lambda scenario=scenario, error=error: f"{scenario.describe(messages)}\n{error}")
     return possible
+
+
+def ask(plain: Plain, messages: list[Message], scenarios: list[Scenario], report: Report) -> None:
+    """Compare what is expected of sequential programs with what PostgreSQL makes of them: the messages may be wrong in the same way as all nodes."""
+    scenarios = [scenario for scenario in scenarios if scenario.program.sequential]
+    report.sequential += len(scenarios)
+    rows = plain.rows(scenarios)
+    for scenario in scenarios:
+        for key, expected in enumerate(scenario.expected, scenario.first_key):
+            right, found = rows.get(key), dict(expected.row) if expected.row is not None else None
+            if found is not None:
+                found = {column: found[column] for column in right or found}
+            if found != right:
+                report.blame(len(scenario.places), lambda scenario=scenario, key=key, found=found, right=right:
+                             f"{scenario.describe(messages)}\nkey {key - scenario.first_key + 1} is expected to be\n  {found}, PostgreSQL makes it\n  {right}")
 
 
 def finish(origins: list[Database], messages: list[Message], scenarios: list[Scenario], report: Report) -> None:

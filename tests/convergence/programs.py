@@ -25,6 +25,8 @@ TWICE = {
     "parent": "UPDATE public.entry SET parent = {other} WHERE id = {key} AND EXISTS (SELECT FROM public.entry WHERE id = {other})",
     "own patron": "UPDATE public.entry SET patron = id, parent = id WHERE id = {key}",
     "patron": "UPDATE public.entry SET patron = {other} WHERE id = {key} AND EXISTS (SELECT FROM public.entry WHERE id = {other})",
+    "own home": "UPDATE public.entry SET home = id, parent = id WHERE id = {key}",
+    "home": "UPDATE public.entry SET home = {other}, parent = {other} WHERE id = {key} AND EXISTS (SELECT FROM public.entry WHERE id = {other})",
     "again": "UPDATE public.entry SET value = '{value} again' WHERE id = {key}",
     "jump": "UPDATE public.entry SET value = '{value} jump' WHERE id = {key}",
     "jump before": "UPDATE public.entry SET value = '{value} jump before' WHERE id = {key}",
@@ -76,6 +78,18 @@ class Program:
     def all(self) -> tuple[Operation, ...]:
         return self.initial + self.operations
 
+    @property
+    def sequential(self) -> bool:
+        """Whether each writer had seen all that was done before: then it is as if one writer had done it."""
+        seen: list[set[int]] = [set() for _ in range(ORIGINS)]
+        for number, operation in enumerate(self.operations):
+            mine = seen[operation.origin]
+            mine.update(before for before in range(number) if self.operations[before].origin in operation.sees)
+            if len(mine) < number:
+                return False
+            mine.add(number)
+        return True
+
     def __str__(self) -> str:
         lines = [f"initially everywhere: {each}" for each in self.initial] + [str(each) for each in self.operations]
         return "\n".join([*lines, f"keys of {'the part of A' if self.own_keys else 'no part'}"])
@@ -95,9 +109,9 @@ INITIAL = {
     "present": (Operation(0, "insert", 0, clock=-9),),
     "deleted": (Operation(0, "insert", 0, clock=-9), Operation(0, "delete", 0, clock=-8)),
     "both present": (Operation(0, "insert", 0, clock=-9), Operation(0, "insert", 1, clock=-8)),
-    # the first row is its own parent and that of the second one, which is the first one's patron
-    "family": (Operation(0, "insert", 0, clock=-9), Operation(0, "insert", 1, clock=-8), Operation(0, "own parent", 0, clock=-7),
-               Operation(0, "parent", 1, clock=-6), Operation(0, "patron", 0, clock=-5)),
+    # the first row is parent and home of both, the second one is the first one's patron
+    "family": (Operation(0, "insert", 0, clock=-9), Operation(0, "insert", 1, clock=-8), Operation(0, "own home", 0, clock=-7),
+               Operation(0, "home", 1, clock=-6), Operation(0, "patron", 0, clock=-5)),
 }
 
 
@@ -123,11 +137,11 @@ def twice(length: int, *, clock: str, initial: str) -> Iterator[Program]:
     for chosen in product(choices, repeat=length):
         if not any(verb in TWICE for verb, _ in chosen):
             continue
-        for origins in product(range(2), repeat=length - 1):
-            for sees in product((frozenset(), frozenset({0, 1})), repeat=length - 1):
-                places = zip((0, *origins), (frozenset(), *sees), chosen, strict=True)
-                yield Program(tuple(Operation(origin, verb, key, seen - {origin}, CLOCKS[clock](origin, number))
-                                    for number, (origin, seen, (verb, key)) in enumerate(places)), begun)
+        for later in product(range(2), repeat=length - 1):
+            origins = (0, *later)
+            for sees in product(*(_choices(frozenset(origins[:number]) - {origin}, "all or nothing") for number, origin in enumerate(origins))):
+                yield Program(tuple(Operation(origin, verb, key, seen, CLOCKS[clock](origin, number))
+                                    for number, (origin, seen, (verb, key)) in enumerate(zip(origins, sees, chosen, strict=True))), begun)
 
 
 def _extend(done: tuple[Operation, ...], world: "_World", length: int, keys: int, clock: Clock, sees: str, initial: str) -> Iterator:

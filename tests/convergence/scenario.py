@@ -142,5 +142,11 @@ def _statements(scenarios: list[Scenario], number: int) -> Iterator[str]:
         if operation.clock != clock:
             clock = operation.clock
             yield f"SET test.clock = '{TIME_0 + datetime.timedelta(seconds=clock)}'"
-        yield STATEMENTS[operation.verb].format(key=scenario.first_key + operation.key, other=scenario.first_key + 1 - operation.key,
-                                           value=f"{'ABC'[operation.origin]}{number + 1}")
+        yield statement(scenario, number)
+
+
+def statement(scenario: Scenario, number: int) -> str:
+    """Return what the writer of the nth operation executes."""
+    operation = scenario.program.all[number]
+    return STATEMENTS[operation.verb].format(key=scenario.first_key + operation.key, other=scenario.first_key + 1 - operation.key,
+                                             value=f"{'ABC'[operation.origin]}{number + 1}")

@@ -2,7 +2,8 @@
 
 The operations are inserts, updates, deletions, insertions of a deleted key again and changes of a key, each wherever it changes something; the sets
 are enumerated, not chosen (programs.py). Each order is tried as it is and with repetitions, without any sweep, and must give what the
-oracle reads from the messages alone. ``PGUNISON_ORDERS=all`` adds the larger sets, which take an hour.
+oracle reads from the messages alone; of statements that change a row twice also what PostgreSQL alone makes of them, one after the other (plain.py).
+``PGUNISON_ORDERS=all`` adds the larger sets, which take an hour.
 """
 
 import itertools
@@ -14,9 +15,11 @@ from dataclasses import replace
 import psycopg2
 import pytest
 
+from tests.convergence.database import HOME
 from tests.convergence.messages import Message
 from tests.convergence.oracle import lost
 from tests.convergence.orders import Report, conclude, deliver, interleavings, is_real, try_all
+from tests.convergence.plain import Plain
 from tests.convergence.programs import CLOCKS, HOUR, INITIAL, Operation, Program, programs, twice
 from tests.convergence.scenario import run
 
@@ -73,10 +76,12 @@ def test_every_order_ends_alike(laboratory, name):
     assert report.orders >= report.programs > 0
 
 
-@pytest.mark.parametrize(("initial", "clock"), [("family", "falling"), ("family", "equal"), ("both present", "right")])
-def test_every_order_ends_alike_where_a_statement_changes_a_row_twice(laboratory, initial, clock):
-    report = try_all(laboratory.origins, laboratory.receivers, twice(2, clock=clock, initial=initial))
+@pytest.mark.parametrize(("initial", "clock", "home"), [("family", "falling", HOME), ("family", "equal", None), ("both present", "right", HOME)])
+def test_every_order_ends_alike_where_a_statement_changes_a_row_twice(laboratory, initial, clock, home):
+    with laboratory.housed(home):
+        report = try_all(laboratory.origins, laboratory.receivers, twice(2, clock=clock, initial=initial), laboratory.plain)
     print(report)
+    assert report.sequential > 0
     assert not report.faults, report
     assert report.orders >= report.programs > 0
 
@@ -158,6 +163,28 @@ def test_an_origin_whose_deletions_leave_keys_fresh_is_found(laboratory):
     assert origins_with(laboratory, *LEFT_FRESH, alone, "_bury$").faults
 
 
+def test_an_origin_that_keeps_to_itself_what_set_default_changes_again_is_found(laboratory):
+    """Where a statement has changed the row before, by a CASCADE, SET DEFAULT changes what the statement itself has made."""
+    silent = "OLD.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid AND NEW.home IS DISTINCT FROM OLD.home"
+    fault = r"(NEW\.modified_node := \d+;)", rf"\1 IF {silent} THEN RETURN NEW; END IF;"
+    programs = [Program((Operation(0, verb, key),), INITIAL["family"]) for verb in ("move", "delete") for key in (0, 1)]
+    homeless = [replace(program, initial=tuple(replace(each, verb=each.verb.replace("home", "parent")) for each in program.initial))
+                for program in programs]
+    with laboratory.housed(HOME):
+        assert origins_with(laboratory, *fault, programs, "_image$").faults
+        assert not origins_with(laboratory, *fault, homeless, "_image$").faults
+
+
+def test_origins_that_all_make_something_else_of_set_default_are_found(laboratory):
+    """The nodes are the same then: only PostgreSQL alone says that they are wrong."""
+    fault = r"(NEW\.modified_node := \d+;)", rf"\1 IF NEW.home = {HOME} AND OLD.home <> {HOME} THEN NEW.home := NULL; END IF;"
+    programs = list(twice(1, clock="right", initial="family"))
+    with laboratory.housed(HOME):
+        assert not origins_with(laboratory, *fault, programs, "_image$").faults
+        assert origins_with(laboratory, *fault, programs, "_image$", laboratory.plain).faults
+        assert not try_all(laboratory.origins, laboratory.receivers, programs, laboratory.plain).faults
+
+
 def test_the_functions_are_right_again_after_each_fault(laboratory):
     assert not try_all(laboratory.origins, laboratory.receivers, few()).faults
 
@@ -172,11 +199,11 @@ def receiver_with(laboratory, pattern: str, replacement: str, function: str = ""
             return True
 
 
-def origins_with(laboratory, pattern: str, replacement: str, programs: list[Program], function: str = "") -> Report:
+def origins_with(laboratory, pattern: str, replacement: str, programs: list[Program], function: str = "", plain: Plain | None = None) -> Report:
     """Try programs with the same fault in every origin."""
     first, second, third = laboratory.origins
     with first.mutated(pattern, replacement, function), second.mutated(pattern, replacement, function), third.mutated(pattern, replacement, function):
-        return try_all(laboratory.origins, laboratory.receivers, programs)
+        return try_all(laboratory.origins, laboratory.receivers, programs, plain)
 
 
 def rewritten(laboratory) -> set[tuple]:
@@ -208,7 +235,16 @@ def test_interleavings_are_all_orders_that_keep_each_stream(lengths):
 def test_programs_are_enumerated_once():
     found = [program for choices in ({"keys": 1, "initial": "absent"}, {"keys": 2, "initial": "present"})
              for program in up_to(3, clock="right", sees="any", **choices)]
-    assert len(found) == len(set(found)) > 500
+    found += twice(2, clock="right", initial="family")
+    assert len(found) == len(set(found)) > 5000
+
+
+@pytest.mark.parametrize(("operations", "sequential"), [
+    ([(0, ""), (0, ""), (1, "0")], True), ([(0, ""), (1, "")], False), ([(0, ""), (1, "0"), (0, "")], False), ([(0, ""), (1, "0"), (0, "1")], True),
+    ([(0, ""), (1, "0"), (2, "1")], False), ([(0, ""), (1, "0"), (2, "01")], True)])
+def test_a_program_is_sequential_when_each_writer_saw_all(operations, sequential):
+    made = tuple(Operation(origin, "update", 0, frozenset(map(int, sees))) for origin, sees in operations)
+    assert Program(made).sequential == sequential
 
 
 def message(second: int, node: int, kind: str = "image", replaced: tuple[int, int] | None = None) -> Message:

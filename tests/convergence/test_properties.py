@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from tests.convergence.database import HOME
 from tests.convergence.messages import Message
 from tests.convergence.orders import Report, compare, conclude, deliver, finish, transactions
 from tests.convergence.programs import HOUR, INITIAL, ORIGINS, STATEMENTS, Operation, Program
@@ -34,7 +35,8 @@ def play(laboratory):
         assert not report.faults, report
         return messages, scenario, report
 
-    return play
+    with laboratory.housed(HOME):
+        yield play
 
 
 @SETTINGS
