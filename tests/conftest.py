@@ -86,7 +86,14 @@ def state_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def make_cluster(runtime: str, state_directory: Path) -> Iterator[Callable[..., Cluster]]:
-    """Make clusters that are not up yet: ``make_cluster(nodes=3, tables=[...], **keys of system.config)``. All are removed behind the module."""
+    """Make clusters that are not up yet, as :func:`made_clusters` does. All are removed behind the module."""
+    with made_clusters(runtime, state_directory) as make:
+        yield make
+
+
+@contextlib.contextmanager
+def made_clusters(runtime: str, state_directory: Path) -> Iterator[Callable[..., Cluster]]:
+    """Make clusters that are not up yet: ``make(nodes=3, tables=[...], **keys of system.config)``. All are removed in the end."""
     # each is removed, also when the removal of another one fails
     with contextlib.ExitStack() as made:
         def make(nodes: int = 3, tables: list[dict] | None = None, **config: Any) -> Cluster:
