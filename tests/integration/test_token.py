@@ -5,7 +5,6 @@ import time
 import httpx
 import psycopg2
 import pytest
-
 from chaos.waiting import wait_until
 
 DEADLINE_S = 30
