@@ -13,10 +13,11 @@ run: install
 	fi; \
 	$(BIN)/python3 orchestrator.py --runtime $$runtime
 
-# a minute: what to call before each commit
+# a minute: what to call before each commit (lint, types, floors, unit tests)
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python3 -m pytest tests/unit
 
 test: install
