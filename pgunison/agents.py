@@ -3,14 +3,16 @@
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from pgunison.certificates import Shown, shown
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.contract.call import call_document, request
 from pgunison.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from pgunison.certificates import Shown
 
 CALL_TIMEOUT_S = 900.0
 FAILED_STARTS = 3
@@ -40,15 +42,15 @@ class Agents:
         """Close the connections to the agents."""
         self._client.close()
 
-    def call(self, node: NodeSpec, service_id: str, timeout_s: float = CALL_TIMEOUT_S, **children: Any) -> dict[str, Any]:
-        """Call a service on a node, with ``children`` below its Node; returns what the service answers within ``timeout_s``.
+    def call(self, node: NodeSpec, service_id: str, timeout_s: float | None = None, **children: Any) -> dict[str, Any]:
+        """Call a service on a node, with ``children`` below its Node; returns what the service answers within ``timeout_s``, 15 minutes by default.
 
         Raises AgentUnreachable when nobody answers, OrchestratorError with the service's own message, detail and hint when it fails.
         """
         configuration = self._configuration
         where = {"name": node.name, "index": node.index, "database": configuration.database}
         call = call_document(service_id, Cluster={"id": configuration.id, "Node": where | children})
-        answer = self._post(node, request(call), timeout_s)
+        answer = self._post(node, request(call), timeout_s or CALL_TIMEOUT_S)
         result = answer.get("result") if isinstance(answer, dict) else None
         if isinstance(result, dict):
             return result
@@ -98,10 +100,12 @@ class Agents:
         except (ValueError, AttributeError) as error:
             raise self._foreign(node) from error
 
-    def certificate(self, node: NodeSpec) -> Shown | None:
+    def certificate(self, node: NodeSpec) -> "Shown | None":
         """Return the certificate that the node's agent shows to a new connection; None where it speaks no TLS. AgentUnreachable when it shows none we trust."""
         if self._tls is None:
             return None
+        # loaded late: what reads certificates takes its time, and plain HTTP has none
+        from pgunison.certificates import shown
         try:
             return shown(self._tls, self._address(node), self._configuration.agent_port)
         except OSError as error:

@@ -49,9 +49,9 @@ def cli(context: click.Context, config_path: Path, runtime: str) -> None:
     """
     from pgunison.commands.call import Call
     from pgunison.configuration.sysconfig import load
+    context.obj = Call(load(config_path), config_path, runtime)
     # what the command itself needs was imported when click looked it up
     interruption.raise_as_usual()
-    context.obj = Call(load(config_path), config_path, runtime)
     if context.invoked_subcommand is None:
         from pgunison.commands.main_job import main_job
         main_job(context.obj)

@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.console import Console
 
-from pgunison.certificates import AUTHORITY, NOTICE
 from pgunison.cluster.desired import desired
 from pgunison.cluster.diagnosis import faults, sentence
 from pgunison.cluster.site import Site
@@ -74,6 +73,7 @@ def ending(site: Site, cluster: ClusterState, now: datetime) -> list[str]:
     """Warn of certificates that end soon, and tell the command that renews them."""
     if site.runtime.certificates is None:
         return []
+    from pgunison.certificates import AUTHORITY, NOTICE
     ends = {f"the certificate of {node.name}": node.certificate_ends for node in cluster.nodes if node.certificate_ends} | site.runtime.certificates.ending()
     return [f"warning: {what} ends on {end:%Y-%m-%d}: python3 orchestrator.py renew{' --authority' if what == AUTHORITY else ''}"
             for what, end in ends.items() if end - now < NOTICE]

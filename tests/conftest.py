@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from chaos.cluster import Cluster, own_configuration
@@ -30,6 +31,9 @@ NOT_RUN = pytest.StashKey[str]()
 def pytest_configure() -> None:
     """Let what we start be interruptible: a shell that runs us in the background ignores SIGINT, and children would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # no test is about how long it takes
+    hypothesis.settings.register_profile("pgunison", deadline=None)
+    hypothesis.settings.load_profile("pgunison")
 
 
 @functools.cache

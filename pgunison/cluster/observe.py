@@ -13,8 +13,9 @@ from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.errors import OrchestratorError
 from pgunison.runtime.runtime import Runtime
 
-# How long a node has to show that it lives. Who brings the cluster up has time; who asks how it is wants to know now, also of the nodes that are well.
-PATIENCE_S, IMPATIENCE_S = 10.0, 1.0
+# How long a node has to show that it lives, where somebody asks how the cluster is, who wants to know now, also of the nodes that are well. Who brings it
+# up has time (Site.observe).
+IMPATIENCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Look:
 
 
 def observe(configuration: Configuration, runtime: Runtime, agents: Agents,
-            patience_s: float = PATIENCE_S) -> ClusterState:
+            patience_s: float) -> ClusterState:
     """Look at every node that is configured or was ever made; one that shows no life within ``patience_s`` is told as one that does not answer."""
     configured = [node.name for node in configuration.nodes]
-    specs = [any_spec(configuration, name) for name in configured + [name for name in runtime.nodes() if name not in configured]]
+    specs = [configuration.any_spec(name) for name in configured + [name for name in runtime.nodes() if name not in configured]]
     # two threads a node: whether its PostgreSQL answers is asked while its agent is
     with ThreadPoolExecutor(max_workers=2 * max(1, len(specs))) as pool:
         looks = {look.node.name: look for look in pool.map(lambda spec: _look(configuration, runtime, agents, spec, patience_s, pool), specs)}
@@ -145,11 +146,3 @@ def _sender_state(sender: dict[str, Any]) -> str:
     if not sender.get("told", True):
         return "connecting"
     return {"streaming": "streaming", "catchup": "catching up"}.get(sender["state"], "connecting")
-
-
-def any_spec(configuration: Configuration, name: str) -> NodeSpec:
-    """Place a node that is configured, or one that was once made and is not: names that we give end with the index."""
-    if any(node.name == name for node in configuration.nodes):
-        return configuration.node(name)
-    index = int("".join(character for character in name if character.isdigit()) or 250)
-    return configuration.node_spec(name, min(max(index, 1), 250))

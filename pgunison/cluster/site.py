@@ -2,15 +2,12 @@
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import psycopg2.extensions
+from typing import TYPE_CHECKING, Any
 
 from pgunison import credentials
-from pgunison.agents import CALL_TIMEOUT_S, Agents
 from pgunison.cluster.desired import column_description
-from pgunison.cluster.observe import PATIENCE_S, any_spec, observe
 from pgunison.cluster.state import ClusterState, TableState
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.directory import cluster_directory
@@ -19,7 +16,13 @@ from pgunison.pool.endpoints import Endpoint, Endpoints
 from pgunison.runtime.choice import choose
 from pgunison.runtime.runtime import Runtime
 
+if TYPE_CHECKING:
+    # loaded when a node is asked: a command that only knows where the nodes are asks none
+    from pgunison.agents import Agents
+
 LINKS_TIMEOUT_S = 60.0
+# how long a node has to show that it lives
+PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,6 @@ class Site:
     directory: Path
     credentials: credentials.Credentials
     runtime: Runtime
-    agents: Agents
 
     @classmethod
     def of(cls, configuration: Configuration, runtime_name: str, *, make: bool = False) -> "Site":
@@ -41,14 +43,20 @@ class Site:
             raise OrchestratorError(f"there is no cluster {configuration.id} on this machine", f"{directory} holds none", "python3 orchestrator.py up")
         known = credentials.ensure(configuration, directory / "secrets")
         runtime = runtime_class(configuration, directory, known)
-        trust = runtime.certificates.trust() if runtime.certificates else None
-        return cls(configuration, directory, known, runtime, Agents(configuration, known.token, runtime.address, trust))
+        return cls(configuration, directory, known, runtime)
+
+    @cached_property
+    def agents(self) -> "Agents":
+        from pgunison.agents import Agents
+        trust = self.runtime.certificates.trust() if self.runtime.certificates else None
+        return Agents(self.configuration, self.credentials.token, self.runtime.address, trust)
 
     def __enter__(self) -> "Site":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.agents.close()
+        if "agents" in self.__dict__:
+            self.agents.close()
 
     def spec(self, name: str) -> NodeSpec:
         """Return a configured node; UsageError when there is none of the name."""
@@ -56,14 +64,15 @@ class Site:
 
     def any_spec(self, name: str) -> NodeSpec:
         """Return a node that is configured, or was once made."""
-        return any_spec(self.configuration, name)
+        return self.configuration.any_spec(name)
 
-    def call(self, node: str, service_id: str, timeout_s: float = CALL_TIMEOUT_S, **children: Any) -> dict[str, Any]:
-        """Call a service on a node, by name."""
+    def call(self, node: str, service_id: str, timeout_s: float | None = None, **children: Any) -> dict[str, Any]:
+        """Call a service on a node, by name; what it does may take long, unless ``timeout_s`` is given."""
         return self.agents.call(self.spec(node), service_id, timeout_s, **children)
 
     def observe(self, patience_s: float = PATIENCE_S) -> ClusterState:
         """Look at every node, now; one that shows no life within ``patience_s`` is told as one that does not answer."""
+        from pgunison.cluster.observe import observe
         return observe(self.configuration, self.runtime, self.agents, patience_s)
 
     def roles(self) -> list[dict[str, str]]:
@@ -85,7 +94,8 @@ class Site:
         """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names."""
         nodes = [self.spec(node)] if node else list(self.configuration.nodes)
         spread = ({} if node else {"load_balance_hosts": "random"}) | self.security()
-        return psycopg2.extensions.make_dsn(host=",".join(self.runtime.address(each) for each in nodes), port=self.configuration.postgresql_port,
+        from psycopg2.extensions import make_dsn
+        return make_dsn(host=",".join(self.runtime.address(each) for each in nodes), port=self.configuration.postgresql_port,
                                             dbname=self.configuration.database, user=user, passfile=str(self.credentials.passfile), **spread)
 
     def security(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pgunison import report
 from pgunison.cluster.execute import bring_up
 from pgunison.commands.asked import warn_of_surplus_tables
 from pgunison.commands.call import Call
+from pgunison.configuration.approved import approve
 from pgunison.configuration.identity import require_same
 from pgunison.directory import only_orchestrator
 from pgunison.progress import Progress
@@ -21,6 +22,7 @@ def up(call: Call) -> None:
     with only_orchestrator(call.directory()):
         site = call.site(make=True)
         require_same(call.configuration, site.directory, site.runtime.nodes())
+        approve(site.directory, call.configuration.digest)
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
         cluster = bring_up(site, progress)
     warn_of_surplus_tables(call.configuration, cluster)

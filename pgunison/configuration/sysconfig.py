@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from pgunison.configuration import checks
+from pgunison.configuration.approved import digest, is_approved
 from pgunison.contract.addresses import node_address
 from pgunison.errors import UsageError
 
@@ -87,7 +87,8 @@ class NodeSpec:
 class Configuration:
     """What sysconfig.json asks for; ``settings`` are further settings for postgresql.conf, as (name, value).
 
-    ``upkeep`` says how long and how much a node remembers, as (property of ``node.maintain``, number).
+    ``upkeep`` says how long and how much a node remembers, as (property of ``node.maintain``, number). ``digest`` names the text that it was read from
+    (:mod:`pgunison.configuration.approved`).
     """
 
     id: str
@@ -107,6 +108,7 @@ class Configuration:
     min_nodes: int
     max_nodes: int
     nodes: tuple[NodeSpec, ...]
+    digest: str = field(compare=False)
 
     def role(self, kind: str) -> Role:
         """Return the first role of the kind; each kind has one."""
@@ -117,14 +119,23 @@ class Configuration:
         for node in self.nodes:
             if node.name == name:
                 return node
+        from pgunison.configuration.checks import shown
         names = ", ".join(node.name for node in self.nodes)
-        raise UsageError(f"no node is named {checks.shown(name)}", f"the nodes are {names}", "name one of them")
+        raise UsageError(f"no node is named {shown(name)}", f"the nodes are {names}", "name one of them")
+
+    def any_spec(self, name: str) -> NodeSpec:
+        """Place a node that is configured, or one that was once made and is not: names that we give end with the index."""
+        if any(node.name == name for node in self.nodes):
+            return self.node(name)
+        index = int("".join(character for character in name if character.isdigit()) or 250)
+        return self.node_spec(name, min(max(index, 1), 250))
 
     def node_spec(self, name: str, index: int) -> NodeSpec:
         """Return where a node of that name and index is or would be, also beyond max_nodes.
 
         UsageError when the name or index is none a node may have, or the subnet has no address for the index.
         """
+        from pgunison.configuration import checks
         node = {"name": name, "index": index}
         rules = checks.validator.evolve(schema=checks.SCHEMA["$defs"]["node"])
         faults = [f"{path[-1]}: {text}" for path, text in checks.schema_faults(node, rules)]
@@ -138,21 +149,29 @@ class Configuration:
 
 def load(path: Path) -> Configuration:
     """Read the configuration; UsageError with every wrong value if there is one, nothing half read."""
+    lines: list[str] = []
     try:
-        document = _parse(path, _read(path))
-        if not isinstance(document, dict):
-            detail = checks.expected("an object", document)
-            raise UsageError(f"{path}: not a configuration", detail, FILE_HINT)
-        lines = [checks.line(fault) for fault in checks.faults(document)]
+        text = _read(path)
+        document, name = _parse(path, text), digest(text)
+        if not is_approved(document, name):
+            lines = _faults(path, document)
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deeply", "lists or objects within each other", FILE_HINT) from error
     if lines:
         count = "1 value is" if len(lines) == 1 else f"{len(lines)} values are"
         raise UsageError(f"{path}: {count} wrong", "\n        ".join(lines), HINT)
-    return _configuration(document["system"], path.absolute().parent)
+    return _configuration(document["system"], path.absolute().parent, name)
 
 
-def _configuration(system: dict[str, Any], directory: Path) -> Configuration:
+def _faults(path: Path, document: object) -> list[str]:
+    # loaded late: what checks takes longer to load than the rest, and what runs was checked before
+    from pgunison.configuration import checks
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: not a configuration", checks.expected("an object", document), FILE_HINT)
+    return [checks.line(fault) for fault in checks.faults(document)]
+
+
+def _configuration(system: dict[str, Any], directory: Path, name: str) -> Configuration:
     config, network = system["config"], system["networks"][0]
     scale, ipv4 = network["config"]["scale"], network["config"]["net"]["ipv4"]
     subnet, gateway = IPv4Network((ipv4["subnet"], ipv4["netbits"])), IPv4Address(ipv4["gateway"])
@@ -175,6 +194,7 @@ def _configuration(system: dict[str, Any], directory: Path) -> Configuration:
         min_nodes=scale["min_nodes"],
         max_nodes=scale["max_nodes"],
         nodes=tuple(NodeSpec.within(subnet, gateway, **node) for node in nodes),
+        digest=name,
     )
 
 
@@ -209,7 +229,7 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path}: cannot be read", error.strerror or str(error), FILE_HINT) from error
 
 
-def _parse(path: Path, text: str) -> object:
+def _parse(path: Path, text: str) -> Any:
     """Parse JSON without what readers disagree about: NaN, infinity, a key twice, half a surrogate pair."""
     twice: list[str] = []
 
@@ -230,7 +250,8 @@ def _parse(path: Path, text: str) -> object:
     except ValueError as error:
         raise UsageError(f"{path}: not JSON", str(error), "correct the value") from error
     if twice:
-        keys = ", ".join(checks.shown(key) for key in twice)
+        from pgunison.configuration.checks import shown
+        keys = ", ".join(shown(key) for key in twice)
         raise UsageError(f"{path}: a key is there twice", f"within one object: {keys}", "keep one of the two")
     return document
 
@@ -239,5 +260,6 @@ def _number(text: str) -> int | float:
     """Return a finite number, a whole one as int: 3.0 is 3 wherever it stands."""
     value = float(text)
     if not abs(value) < float("inf"):
-        raise ValueError(f"{checks.shown(text)} is no number that JSON and PostgreSQL share")
+        from pgunison.configuration.checks import shown
+        raise ValueError(f"{shown(text)} is no number that JSON and PostgreSQL share")
     return int(value) if value.is_integer() else value

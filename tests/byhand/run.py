@@ -67,6 +67,10 @@ class Run:
     def nodes(self) -> list[str]:
         return [node.name for node in self.site.configuration.nodes]
 
+    def __post_init__(self) -> None:
+        # what asks the nodes is loaded now, so that the time until they have applied everything is theirs alone
+        _ = self.site.agents
+
     def groups(self, kind: str) -> list[Group]:
         """List the groups whose role is of a kind; UsageError when there is none."""
         roles = {role.name for role in self.site.configuration.roles if role.kind == kind}

@@ -221,7 +221,7 @@ def test_up_continues_after_each_interruption(make_cluster):
 
 
 @pytest.mark.process_runtime("it is interrupted before it looks for one")
-@pytest.mark.parametrize("module", ["click", "httpx", "psycopg2", "rich.console"])
+@pytest.mark.parametrize("module", ["click", "httpx", "rich.console", "pgunison.cluster.observe"])
 def test_interrupted_while_it_loads(make_cluster, module):
     cluster = make_cluster(nodes=1)
     # stderr then has a line for each module that was loaded
@@ -231,6 +231,8 @@ def test_interrupted_while_it_loads(make_cluster, module):
             if line.rstrip().endswith(f" {module}"):
                 process.send_signal(signal.SIGINT)
                 break
+        else:
+            pytest.fail(f"status does not load {module}")
         errors = "".join(line for line in process.stderr if not line.startswith("import time:"))
     assert process.returncode == 1, f"status {process.returncode}\n{errors}"
     assert_explained(errors)

@@ -3,6 +3,7 @@
 import copy
 import importlib
 
+import jsonschema
 import pytest
 import yaml
 
@@ -99,9 +100,14 @@ def test_a_definition_that_is_wrong(written, said):
     assert said in refusal(written)
 
 
-def test_a_property_that_is_no_json_schema():
-    import jsonschema
+@pytest.mark.parametrize("each", services().values(), ids=lambda each: each.id)
+def test_each_definition_is_a_json_schema(each):
+    # here and not each time that the definitions are loaded: that takes long
+    jsonschema.Draft202012Validator.check_schema(each.schema())
+
+
+def test_a_property_that_is_no_json_schema_is_found():
     classes = copy.deepcopy(CLASSES)
     classes["Node"]["properties"]["name"] = {"type": "text"}
     with pytest.raises(jsonschema.SchemaError):
-        service(WRITTEN, classes)
+        jsonschema.Draft202012Validator.check_schema(service(WRITTEN, classes).schema())

@@ -55,7 +55,7 @@ class Fakes:
         return Shown(31, self.ends)
 
     def look(self):
-        return observe(CONFIGURATION, self.runtime, self)
+        return observe(CONFIGURATION, self.runtime, self, 10.0)
 
     def link(self) -> str:
         return self.look().link("node1", "node2").state

@@ -11,12 +11,11 @@ from rich.console import Console
 
 from pgunison import report
 from pgunison.cluster.desired import desired
-from pgunison.cluster.observe import any_spec
 from pgunison.cluster.state import LinkState
 from pgunison.configuration.sysconfig import load
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
-SITE = SimpleNamespace(configuration=CONFIGURATION, any_spec=lambda name: any_spec(CONFIGURATION, name),
+SITE = SimpleNamespace(configuration=CONFIGURATION, any_spec=CONFIGURATION.any_spec,
                        runtime=SimpleNamespace(name="process", certificates=None, address=lambda spec: spec.loopback))
 HEALTHY = desired(CONFIGURATION)
 
