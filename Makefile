@@ -34,6 +34,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 
 docs: install
 	$(BIN)/python3 -m esb_config.documentation > docs/services.md
+	$(BIN)/python3 -m services.documentation > docs/merge-of-table1.sql
 
 # docs/diagrams/*.d2 as pictures; needs Node.js and npm
 diagrams:

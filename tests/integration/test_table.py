@@ -1,12 +1,15 @@
 """Tables of every kind: what cannot be replicated is refused, what is set up is replicated whatever its names and types are."""
 
 import random
+import re
+from contextlib import closing
 
 import psycopg2
 import psycopg2.errors
 import pytest
 
 from pgunison.errors import OrchestratorError
+from services import documentation, shape
 from tests.convergence.comparison import MARKS, assert_same
 
 FINDS = {"name": "finds", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "found", "type": "text"},
@@ -112,3 +115,18 @@ def test_a_table_that_a_superuser_has_dropped_is_named(single):
     connection.close()
     with pytest.raises(OrchestratorError, match="there is no table public.gone"):
         single.site.call("node1", "table.digest", Table={"schema": "public", "name": "gone"})
+
+
+def test_the_merge_in_the_documents_is_the_one_that_a_node_has(single):
+    set_up(single, "node1", "table1", "CREATE TABLE table1 (id bigserial PRIMARY KEY, col1 text, col2 text)")
+    with closing(single.superuser("node1")) as connection, connection.cursor() as cursor:
+        assert shape.read(cursor, "public", "table1") == documentation.TABLE1
+        prefix = documentation.TABLE1.companion("")
+        cursor.execute("SELECT proname, prosrc FROM pg_proc WHERE starts_with(proname, %s)", [prefix])
+        installed = dict(cursor.fetchall())
+        cursor.execute("SELECT array_agg(tgname::text ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = 'table1'::regclass")
+        triggers = cursor.fetchone()[0]
+    text = documentation.text()
+    written = dict(re.findall(r'CREATE OR REPLACE FUNCTION "unison"\."(\w+)"\(.*?AS \$body\$(.*?)\$body\$', text, re.DOTALL))
+    assert written == installed
+    assert sorted(set(re.findall(r'CREATE OR REPLACE TRIGGER (\w+) .* ON "public"\."table1"', text))) == triggers

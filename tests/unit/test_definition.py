@@ -10,6 +10,7 @@ import yaml
 import esb_config
 from esb_config.definition import RESERVED, service, services
 from esb_config.errors import DefinitionError
+from services.trigger import INSTALLED
 
 MICROESB_NAMES = {"SYSServiceMethod", "_class_mapper", "json", "properties", "class_name", "json_dict", "parent_object", "logger"}
 CLASSES = yaml.safe_load("""
@@ -25,6 +26,12 @@ target: [Node]
 method: do
 tree: {Cluster: {uses: [id], children: {Node: {uses: [name], children: {Role: {many: true, uses: [name]}}}}}}
 """)
+
+
+def test_every_part_of_the_merge_is_asked_for_by_default_in_the_order_of_its_list():
+    trigger = services()["table.setup"].root.child("Node").child("Table").child("Trigger")
+    assert [each["name"] for each in trigger.default] == list(INSTALLED)
+    assert trigger.properties[0].schema["enum"] == list(INSTALLED)
 
 
 def changed(*path_and_value):

@@ -18,7 +18,7 @@ from pgunison.cli import cli
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-DOCUMENTS = [README, *sorted((PROJECT / "docs").rglob("*.md"))]
+DOCUMENTS = [README, *(PROJECT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 LINES, COLUMNS = 150, 100
 
 # a call of the program: by its alias, or by the file
