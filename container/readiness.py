@@ -7,12 +7,15 @@ from typing import Any
 
 # So late may a fault of a table be told. That PostgreSQL has ended, or that its maintenance fails, is told at once.
 READY_FOR_S = 5.0
+# a verdict that is older is looked for anew when somebody asks
+LOOK_AHEAD_S = 2.0
 
 
 class Readiness:
     """Remember for a moment that there was no reason against it; a reason is looked for again each time, so that its end is told at once.
 
-    ``now`` costs nothing and is always asked, ``look`` asks the database about every table. Both return a reason or None.
+    ``now`` costs nothing and is always asked, ``look`` asks the database about every table. Both return a reason or None. Who asks regularly does not wait
+    for a look: it is made beforehand, in a thread.
     """
 
     def __init__(self, now: Callable[[], str | None], look: Callable[[], str | None], clock: Callable[[], float] = time.monotonic):
@@ -25,14 +28,28 @@ class Readiness:
         if (reason := self._now()) is not None:
             self._ready_until = self._clock()
             return reason
+        left_s = self._ready_until - self._clock()
+        if 0 < left_s < READY_FOR_S - LOOK_AHEAD_S and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look_ahead, name="readiness", daemon=True).start()
+        if left_s > 0:
+            return None
         with self._looking:
-            if self._clock() < self._ready_until:
-                return None
-            asked_at = self._clock()
-            reason = self._look()
-            if reason is None:
-                self._ready_until = asked_at + READY_FOR_S
-            return reason
+            return None if self._clock() < self._ready_until else self._look_now()
+
+    def _look_ahead(self) -> None:
+        """Look in a thread that holds the lock."""
+        try:
+            if self._look_now() is not None:
+                self._ready_until = self._clock()
+        finally:
+            self._looking.release()
+
+    def _look_now(self) -> str | None:
+        asked_at = self._clock()
+        reason = self._look()
+        if reason is None:
+            self._ready_until = asked_at + READY_FOR_S
+        return reason
 
 
 class Answer:

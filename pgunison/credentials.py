@@ -39,6 +39,15 @@ def ensure(configuration: Configuration, directory: Path) -> Credentials:
     return Credentials(wanted, token_file.read_text(encoding="utf-8").strip(), passfile, token_file)
 
 
+def stored(configuration: Configuration, directory: Path) -> dict[str, str]:
+    """Read the passwords by role that ``up`` has stored; changes nothing. UsageError when one is missing."""
+    found = _read(directory / "passwords.json")
+    missing = [role.name for role in configuration.roles if role.name not in found]
+    if missing:
+        raise UsageError(f"there is no password of {', '.join(missing)}", f"{directory} was made for other roles", "python3 orchestrator.py up")
+    return found
+
+
 def exist(directory: Path) -> bool:
     """Tell whether a cluster's credentials were made: no ``up`` has ever run without."""
     return (directory / "passwords.json").exists()

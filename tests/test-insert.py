@@ -15,8 +15,8 @@ from byhand.run import ROW, Row, Run, require, shown, side_by_side
 from byhand.spread import Spread
 from psycopg2 import sql
 
-from pgunison.balance import Balancer
 from pgunison.configuration.sysconfig import Group
+from pgunison.pool import Pool
 
 ROWS = 960
 THREADS = 3
@@ -24,18 +24,16 @@ THREADS = 3
 LEAST_SHARE = 0.5
 
 
-def insert(run: Run, balancer: Balancer, group: Group, count: int, spread: Spread) -> dict[str, list[Row]]:
+def insert(run: Run, pool: Pool, group: Group, count: int, spread: Spread) -> dict[str, list[Row]]:
     """Insert so many rows through a group; returns what was acknowledged, by the node that it was written to."""
     statement = sql.SQL("INSERT INTO {} (col1, col2) VALUES (%s, %s) RETURNING {}").format(run.table, ROW)
     acknowledged = {node: [] for node in run.nodes}
     for number in range(count):
-        with balancer.handler(group.name) as db:
-            node = balancer.node(db)
-            with spread.measured(group.name, node):
-                row = db.query(statement, [run.id, f"{group.name} {number}"]).fetchone()
-                if not group.autocommit:
-                    db.commit()
-            acknowledged[node].append(Row(*row))
+        with pool.connection(group.name) as db, spread.measured(group.name, db.node):
+            (row,) = db.query(statement, [run.id, f"{group.name} {number}"])
+            if not group.autocommit:
+                db.commit()
+        acknowledged[db.node].append(Row(**row))
     return acknowledged
 
 
@@ -46,19 +44,20 @@ def test(run: Run) -> None:
     each = -(-ROWS // len(writers))
     run.report.say(f"insert: {', '.join(group.name for group in groups)} write {each * len(writers)} rows at once, {THREADS} threads each;"
                    f" every node must then hold exactly these\nrun {run.id}")
-    with Balancer(run.site, [group.name for group in groups]) as balancer:
-        parts = side_by_side(lambda writer: insert(run, balancer, writer, each, spread), writers)
+    with run.pool(groups) as pool:
+        parts = side_by_side(lambda writer: insert(run, pool, writer, each, spread), writers)
     written = {node: [row for part in parts for row in part[node]] for node in run.nodes}
     run.report.spread(spread)
     check_shares(run, written)
     check_ranges(run, written)
     run.await_barrier()
     check_rows(run, {row.id: row for rows in written.values() for row in rows}, sum(map(len, written.values())))
+    run.require_all_served()
 
 
 def check_shares(run: Run, written: dict[str, list[Row]]) -> None:
-    """Each node must have written its share."""
-    counts = {node: len(rows) for node, rows in written.items()}
+    """Each node that takes work must have written its share."""
+    counts = {node: len(written[node]) for node in run.serving}
     least = int(sum(counts.values()) / len(counts) * LEAST_SHARE)
     shares = ", ".join(f"{node} {count}" for node, count in counts.items())
     require(min(counts.values()) >= least, "the load is not spread over the nodes", f"{shares}; at least {least} each are asked for")

@@ -18,16 +18,16 @@ from byhand.run import ROW, Run, require, side_by_side
 from byhand.spread import Spread
 from psycopg2 import errorcodes, sql
 
-from pgunison.balance import Balancer
 from pgunison.cluster.barrier import Barrier
 from pgunison.configuration.sysconfig import Group
 from pgunison.errors import OrchestratorError
+from pgunison.pool import Pool
 
 KEYS = 100
 RANGE = 50
 
 RANGES = sql.SQL("SELECT {row} FROM {table} WHERE id BETWEEN %s AND %s ORDER BY id")
-AGGREGATES = sql.SQL("SELECT modified_node, count(*), min(id), max(id), max(modified_ts), sum(hashtext(col2)) FROM {table}"
+AGGREGATES = sql.SQL("SELECT modified_node, count(*), min(id), max(id), max(modified_ts) AS newest, sum(hashtext(col2)) FROM {table}"
                      " WHERE id >= %s GROUP BY modified_node ORDER BY modified_node")
 # Each would do nothing if it were allowed, and is rolled back.
 WRITES = {
@@ -63,17 +63,18 @@ def test(run: Run) -> None:
     keys = sample(run)
     require(keys, f"{table.schema}.{table.name} has no rows yet", f"{run.nodes[0]} was asked", "the insert test comes first: python3 tests/test-insert.py")
     kinds = cycle([single_keys, ranges])
-    with Balancer(run.site, [group.name for group in groups]) as balancer:
+    with run.pool(groups) as pool:
         tasks = [(group, kind(run, keys)) for group, kind in zip(groups, kinds, strict=False)]
-        asked = side_by_side(lambda task: [ask(run, balancer, task[0], question, spread) for question in task[1]], tasks)
+        asked = side_by_side(lambda task: [ask(run, pool, task[0], question, spread) for question in task[1]], tasks)
     run.report.spread(spread)
     for (group, questions), answers in zip(tasks, asked, strict=True):
         for question, by_node in zip(questions, answers, strict=True):
             check_answers(group, question, by_node)
-        run.report.checked(f"{group.name}: {len(questions)} questions, each answered alike by {', '.join(run.nodes)}")
+        run.report.checked(f"{group.name}: {len(questions)} questions, each answered alike by {', '.join(run.serving)}")
     roles = sorted({group.role for group in groups})
     side_by_side(lambda place: check_refusals(run, *place), product(run.nodes, roles))
     run.report.checked(f"{', '.join(roles)}: refused on every node: {', '.join(WRITES)}")
+    run.require_all_served()
 
 
 def sample(run: Run) -> list[int]:
@@ -96,17 +97,15 @@ def ranges(run: Run, keys: list[int]) -> list[Question]:
         Question(f"the rows with id {key} to {key + RANGE}", rows, [key, key + RANGE]), Question(f"the sums over id {key} and greater", sums, [key]))]
 
 
-def ask(run: Run, balancer: Balancer, group: Group, question: Question, spread: Spread) -> dict[str, list[tuple]]:
-    """Ask until every node has answered: ``{node: rows}``; the group's connections come in turn, each is asked once."""
+def ask(run: Run, pool: Pool, group: Group, question: Question, spread: Spread) -> dict[str, list[tuple]]:
+    """Ask until every node has answered: ``{node: rows}``; nodes come in turn."""
     answers = {}
     for _ in range(group.connections_per_node * len(run.nodes)):
-        with balancer.handler(group.name) as db:
-            node = balancer.node(db)
-            with spread.measured(group.name, node):
-                answers[node] = [tuple(row) for row in db.query(question.statement, question.parameters)]
-        if len(answers) == len(run.nodes):
+        with pool.connection(group.name) as db, spread.measured(group.name, db.node):
+            answers[db.node] = [tuple(row.values()) for row in db.query(question.statement, question.parameters)]
+        if len(answers) == len(run.serving):
             return answers
-    silent = ", ".join(node for node in run.nodes if node not in answers)
+    silent = ", ".join(node for node in run.serving if node not in answers)
     raise OrchestratorError(f"{silent} did not serve {group.name}", f"asked for {question.text}", "python3 orchestrator.py status shows the nodes")
 
 

@@ -17,7 +17,6 @@ from byhand.fight import Fight
 from byhand.history import History, fault
 from byhand.run import Row, Run, require, shown, side_by_side
 
-from pgunison.balance import Balancer
 from pgunison.cluster.barrier import Barrier
 from pgunison.cluster.verify import verify
 from pgunison.configuration.sysconfig import Group
@@ -38,8 +37,8 @@ def test(run: Run) -> None:
     require(explicit, "this test needs writers without autocommit", "no group of writers has \"autocommit\": false", "see sysconfig.json")
     run.report.say(f"update: {', '.join(group.name for group in groups)} change and delete the same rows at once, {THREADS} threads each, for {SECONDS:.0f} s;"
                    f" every node must then hold the last values\nrun {run.id}, seed {seed}")
-    with Balancer(run.site, [group.name for group in groups]) as balancer:
-        fight = Fight(run, balancer)
+    with run.pool(groups) as pool:
+        fight = Fight(run, pool)
         contested, doomed, twice = ([fight.insert(groups[0], "new") for _ in range(count)] for count in (CONTESTED, DOOMED, QUIET))
         Barrier(run.site).wait(run.timeout_s)
         until = time.monotonic() + SECONDS
@@ -57,6 +56,7 @@ def test(run: Run) -> None:
     check_doomed(run, fight.history, doomed, rows)
     for verified in verify(run.site):
         run.report.checked(f"{verified.table}: all {verified.rows} rows are the same")
+    run.require_all_served()
 
 
 def compete(fight: Fight, group: Group, choice: random.Random, contested: list[int], doomed: list[int], until: float) -> None:

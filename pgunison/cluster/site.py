@@ -11,8 +11,8 @@ from pgunison.cluster.desired import column_description
 from pgunison.cluster.state import ClusterState, TableState
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.directory import cluster_directory
+from pgunison.endpoints import Endpoint, Endpoints
 from pgunison.errors import OrchestratorError
-from pgunison.pool.endpoints import Endpoint, Endpoints
 from pgunison.runtime.choice import choose
 from pgunison.runtime.runtime import Runtime
 

@@ -27,12 +27,21 @@ class Role:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of pooled connections, all with the same role."""
+    """A group of pooled connections, all with the same role.
+
+    ``policy`` says which node is next (pgunison/pool/policy.py); a node that is further behind than ``max_lag_s`` or takes longer to answer than
+    ``max_latency_ms`` is left out; ``timeout_s`` is how long a caller waits for a connection, ``statement_timeout_s`` for a statement.
+    """
 
     name: str
     role: str
     connections_per_node: int
     autocommit: bool
+    policy: str = "round-robin"
+    max_lag_s: float = 10
+    max_latency_ms: float = 500
+    timeout_s: float = 10
+    statement_timeout_s: float = 10
 
 
 @dataclass(frozen=True)

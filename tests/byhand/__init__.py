@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 try:
-    import pgunison.balance
-    import pgunison.cli  # noqa: F401
+    import pgunison.cli
+    import pgunison.pool  # noqa: F401
 except ModuleNotFoundError as missing:
     if missing.name in ("pgunison", "container", "services", "esb_config"):
         raise

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import psycopg2
-from pgdbpool.pool import DBQueryError
 
 from byhand.run import Run
 from pgunison.cluster.site import Site
@@ -27,7 +26,7 @@ def main(test: Callable[[Run], None]) -> int:
         return _failed(UsageError(error.format_message(), "", f"python3 {SCRIPT} --help"))
     except OrchestratorError as error:
         return _failed(error)
-    except (DBQueryError, psycopg2.Error) as error:
+    except psycopg2.Error as error:
         return _failed(OrchestratorError("a statement failed", str(error).strip(), "python3 orchestrator.py status shows nodes and links"))
     except (click.Abort, KeyboardInterrupt):
         return _failed(OrchestratorError("interrupted", "the rows written so far stay", "call it again: each run has rows of its own"))
@@ -42,7 +41,7 @@ def command(test: Callable[[Run], None]) -> click.Command:
 
     def callback(config: Path, runtime: str, timeout: float) -> None:
         with Site.of(load(config), runtime) as site:
-            run = Run(site, timeout)
+            run = Run(site, timeout, config, runtime)
             test(run)
             run.report.say("ok")
 

@@ -2,11 +2,12 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -17,10 +18,13 @@ from pgunison.cluster.barrier import Barrier
 from pgunison.cluster.site import Site
 from pgunison.configuration.sysconfig import Group, Table
 from pgunison.errors import OrchestratorError, UsageError
+from pgunison.pool import Pool
 
 COLUMNS = ("id", "col1", "col2")
-# for what the tests read from a node directly; larger than the balancer's, because it may scan the table
+# for what the tests read from a node directly; larger than a pool's, because it may scan the table
 READ_TIMEOUT_S = 60
+# longer than it takes a node that has just come back to get its whole share
+POOL_TIMEOUT_S = 8.0
 
 
 class Row(NamedTuple):
@@ -47,8 +51,12 @@ class Run:
 
     site: Site
     timeout_s: float
+    config: Path
+    runtime: str
     id: str = field(default_factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     report: Report = field(default_factory=Report)
+    # the nodes that take no work, with the reason
+    idle: dict[str, str] = field(default_factory=dict)
 
     @property
     def configured_table(self) -> Table:
@@ -79,6 +87,38 @@ class Run:
             raise UsageError(f"this test needs a group whose role is a {kind}", "the configuration has none", "add one at $.system.config.groups")
         return groups
 
+    @contextmanager
+    def pool(self, groups: Iterable[Group]) -> Iterator[Pool]:
+        """Open the pool as an application does, and wait until every node takes its whole share of the groups.
+
+        OrchestratorError when one cannot be reached. One that answers and takes no work is told, and left out; :meth:`require_all_served` fails in the end.
+        """
+        with Pool.open(self.config, self.runtime) as pool:
+            deadline = time.monotonic() + POOL_TIMEOUT_S
+            while idle := sorted({node for group in groups for node in self.nodes if pool.ready(group.name).get(node) != 1}):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+            known = pool.nodes()
+            why = {node: (known[node].reason if node in known else "") or "it takes no work" for node in idle}
+            unreachable = [node for node in idle if node not in known or known[node].state != "not ready"]
+            require(not unreachable, f"{', '.join(unreachable)} cannot be reached", "\n        ".join(f"{node}: {why[node]}" for node in unreachable),
+                    "python3 orchestrator.py up")
+            self.idle.update(why)
+            for node, reason in why.items():
+                self.report.say(f"{node} takes no work: {reason}")
+            yield pool
+
+    @property
+    def serving(self) -> list[str]:
+        """List the nodes that the pool uses."""
+        return [node for node in self.nodes if node not in self.idle]
+
+    def require_all_served(self) -> None:
+        """OrchestratorError when a node took no work."""
+        require(not self.idle, f"{', '.join(self.idle)} cannot serve", "\n        ".join(f"{node}: {reason}" for node, reason in self.idle.items()),
+                "python3 orchestrator.py up")
+
     def await_barrier(self) -> None:
         """Wait until every node has applied all that was written up to now."""
         began = time.monotonic()
@@ -90,7 +130,7 @@ class Run:
         side_by_side(lambda node: self.site.call(node, "node.sweep"), self.nodes)
 
     def connect(self, node: str, role: str):
-        """Open a connection to one node, past the balancer."""
+        """Open a connection to one node, past the pool."""
         return closing(psycopg2.connect(self.site.dsn(role, node), connect_timeout=5, options=f"-c statement_timeout={READ_TIMEOUT_S}s"))
 
     def held(self) -> dict[str, dict[int, Row]]:

@@ -5,7 +5,8 @@ import time
 import httpx
 import psycopg2
 import pytest
-from chaos.waiting import wait_until
+
+from pgunison.contract.waiting import wait_until
 
 DEADLINE_S = 30
 

@@ -1,9 +1,9 @@
-"""pgunison/pool/endpoints.py: what up writes is what a pool reads, and a file that cannot be used is told."""
+"""pgunison/endpoints.py: what up writes is what a pool reads, and a file that cannot be used is told."""
 
 import pytest
 
+from pgunison.endpoints import FILE, Endpoint, Endpoints, find, read
 from pgunison.errors import OrchestratorError
-from pgunison.pool.endpoints import FILE, Endpoint, Endpoints, find, read
 
 ENDPOINTS = Endpoints("lb-test", "lb-test", (Endpoint("node1", 1, "127.28.64.2", 5432, 64000), Endpoint("node2", 2, "127.28.64.3", 5432, 64000)))
 

@@ -1,8 +1,13 @@
 """container/readiness.py: what is asked of the database, and how often."""
 
+import threading
+import time
+
 import pytest
 
-from container.readiness import READY_FOR_S, Answer, Readiness
+from container.readiness import LOOK_AHEAD_S, READY_FOR_S, Answer, Readiness
+
+DEADLINE_S = 10
 
 
 class Node:
@@ -23,6 +28,27 @@ def test_a_node_that_is_ready_is_not_looked_at_again_for_a_moment():
     assert node.looks == 1
     node.now += READY_FOR_S
     node.fault = "a part of the merge is off"
+    assert node.readiness.reason() == node.fault
+
+
+def test_who_asks_regularly_does_not_wait_for_a_look():
+    """The look stands still, and the answers go on until the verdict is too old; a fault that it finds is told at the next question."""
+    node, go = Node(), threading.Event()
+    assert node.readiness.reason() is None
+    look = node.readiness._look
+
+    def slow() -> str | None:
+        assert go.wait(DEADLINE_S)
+        return look()
+
+    node.readiness._look = slow
+    node.now += LOOK_AHEAD_S + 0.5
+    node.fault = "a part of the merge is off"
+    assert [node.readiness.reason() for _ in range(5)] == [None] * 5
+    go.set()
+    until = time.monotonic() + DEADLINE_S
+    while node.readiness.reason() is None:
+        assert time.monotonic() < until
     assert node.readiness.reason() == node.fault
 
 

@@ -1,0 +1,63 @@
+"""A session: one connection to one node, with what the pool must know of it while somebody waits for its answer."""
+
+import contextlib
+import os
+import select
+import socket
+from collections import deque
+from typing import Any
+
+from pgunison.endpoints import Endpoint
+
+
+class Lane:
+    """The connections of one group to one node: ``idle`` are free, ``made`` is how many there are or are being opened."""
+
+    def __init__(self, endpoint: Endpoint, count: int):
+        self.endpoint, self.count = endpoint, count
+        self.idle: deque[Session] = deque()
+        self.made = 0
+        # the node is no node of the cluster any more
+        self.gone = False
+        # why the last attempt to connect failed, how often in a row, and when the next one may be made
+        self.failure, self.failures, self.retry_at = "", 0, 0.0
+
+    @property
+    def busy(self) -> int:
+        return self.made - len(self.idle)
+
+
+class Session:
+    """``connection`` is psycopg2's, ``handler`` pgdbpool's. ``since`` is when the call that is under way began, 0 when there is none; ``limit_s`` how long
+    it may take; ``cut_because`` why the pool has cut the connection, None while it has not."""
+
+    __slots__ = ("_poll", "_socket", "asked_at", "connection", "cursor", "cut_because", "handler", "lane", "limit_s", "since")
+
+    def __init__(self, lane: Lane, handler: Any, limit_s: float):
+        self.lane, self.handler, self.limit_s = lane, handler, limit_s
+        self.connection = handler.conn_ref
+        self.cursor = self.connection.cursor()
+        self.since = self.asked_at = 0.0
+        self.cut_because: str | None = None
+        # a descriptor of our own: that of the connection may be another file's by the time that somebody uses it from another thread
+        self._socket = socket.socket(fileno=os.dup(self.connection.fileno()))
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    @property
+    def node(self) -> str:
+        return self.lane.endpoint.name
+
+    def alive(self) -> bool:
+        """Tell without asking the server whether the connection stands: one that nobody uses has nothing to read but its end."""
+        return not self._poll.poll(0) and not self.connection.closed and self.cut_because is None
+
+    def cut(self, because: str) -> None:
+        """Cut the connection from another thread: whoever waits for its answer gets an error at once."""
+        self.cut_because = because
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Give back the descriptor; the connection is closed by whoever opened it."""
+        self._socket.close()
