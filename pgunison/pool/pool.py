@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +36,7 @@ CUT_BEHIND_S = 0.5
 OPENERS = 16
 # how long one node may take for what a token asks for, before another one is tried
 TOKEN_PATIENCE_S = 0.05
+OUTCOME_TIMEOUT_S = 2.0
 
 
 class Pool:
@@ -273,6 +275,24 @@ class Pool:
         finally:
             session.since = 0.0
 
+    def _outcome(self, group: "_Lanes", node: str, life: str, number: str) -> str:
+        """Ask a node what became of a transaction of its present life."""
+        try:
+            session = self._take(group, lambda _: [node], time.monotonic() + OUTCOME_TIMEOUT_S, OUTCOME_TIMEOUT_S)
+        except Unavailable:
+            return "unknown"
+        session.limit_s, session.since = OUTCOME_TIMEOUT_S, time.monotonic()
+        try:
+            session.cursor.execute("SELECT pg_xact_status(%s::xid8), unison.token()", [number])
+            status, token = session.cursor.fetchone()
+        except psycopg2.Error:
+            # it was lost again, or the server has never drawn that number
+            return "unknown"
+        finally:
+            session.since = 0.0
+            self._end(session)
+        return str(status) if status in ("committed", "aborted") and f"{node}-{life}-" in token else "unknown"
+
     def _unavailable(self, group: "_Lanes", names: Sequence[str], wait_s: float) -> Unavailable:
         said = []
         for name, lane in sorted(group.lanes.items()):
@@ -449,6 +469,7 @@ class Borrowed:
             session.connection.rollback()
             raise PoolError("nothing was committed: a statement of the transaction had failed", "PostgreSQL takes a COMMIT for a ROLLBACK then",
                             "let the error leave the block, or call rollback()")
+        number = self._number() if self._group.writes and status == extensions.TRANSACTION_STATUS_INTRANS else None
         session.since = time.monotonic()
         try:
             session.connection.commit()
@@ -456,9 +477,14 @@ class Borrowed:
             if not session.connection.closed:
                 raise
             # what only reads leaves nothing
-            raise self._lost(session, error, commits=self._group.writes) from error
+            raise self._lost(session, error, commits=self._group.writes, number=number) from error
         finally:
             session.since = 0.0
+
+    def _number(self) -> str | None:
+        """Ask for the number of the transaction, by which its outcome can be asked later; None when it has written nothing."""
+        (row,) = self.query("SELECT pg_current_xact_id_if_assigned()::text AS number")
+        return None if row["number"] is None else str(row["number"])
 
     def rollback(self) -> None:
         """Undo what was done since the last commit."""
@@ -497,12 +523,14 @@ class Borrowed:
     def _ended(self) -> Session:
         raise PoolError("the block has ended, and its connection with it", "", "borrow another one: pool.connection(...)")
 
-    def _lost(self, session: Session, error: psycopg2.Error, *, commits: bool) -> PoolError:
+    def _lost(self, session: Session, error: psycopg2.Error, *, commits: bool, number: str | None = None) -> PoolError:
+        life = self._pool._router.states[session.node].life if session.node in self._pool._router.states else None
         self._pool._router.suspect(session.node)
         detail = session.cut_because or str(error).strip().partition("\n")[0] or type(error).__name__
         if commits:
+            ask = partial(self._pool._outcome, self._group, session.node, life, number) if number and life else None
             return UnknownOutcome(f"the connection to {session.node} was lost in COMMIT: what was done may stand or not", detail,
-                                  "look for it before doing it again", session.node)
+                                  "ask outcome(), or look for it, before doing it again", session.node, ask)
         return ConnectionLost(f"the connection to {session.node} was lost", detail, "nothing of the block stands: it may be done again", session.node)
 
 

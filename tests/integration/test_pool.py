@@ -290,12 +290,39 @@ def test_what_was_lost_in_commit_is_unknown(pool, cluster, group):
         (row,) = db.query("SELECT pg_backend_pid() AS pid")
         if group == "writer2":
             db.query("INSERT INTO table1 (col1) VALUES ('in doubt')")
+            number = db._number()
+            # it was asked before
+            stack.enter_context(pytest.MonkeyPatch.context()).setattr(type(db), "_number", lambda self: number)
         stack.enter_context(frozen(cluster.process(db.node, row["pid"])))
         if group == "writer1":
             db.query("INSERT INTO table1 (col1) VALUES ('in doubt')")
         else:
             db.commit()
     assert caught.value.node == db.node and "has not answered within 3 s" in caught.value.detail
+    if group == "writer1":
+        # PostgreSQL never told the number of a transaction that commits by itself
+        assert caught.value.outcome() == "unknown"
+    else:
+        # the server goes on with what it was told, and finds nobody to tell
+        wait_until(lambda: None if caught.value.outcome() == "committed" else caught.value.outcome(), "the outcome is known", DEADLINE_S)
+        assert cluster.query(db.node, "SELECT count(*) FROM table1 WHERE col1 = 'in doubt'")[0][0] > 0
+
+
+@pytest.mark.process_runtime("it kills the server from outside")
+def test_a_transaction_that_was_aborted_is_told(pool, cluster):
+    """The server is killed with COMMIT in the socket of a session that stands still, so it is never read."""
+    with pytest.raises(UnknownOutcome) as caught, contextlib.ExitStack() as stack, pool.connection("writer2", timeout_s=2) as db:
+        (row,) = db.query("SELECT pg_backend_pid() AS pid")
+        db.query("INSERT INTO table1 (col1) VALUES ('aborted')")
+        number = db._number()
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(type(db), "_number", lambda self: number)
+        backend = cluster.process(db.node, row["pid"])
+        os.kill(backend, signal.SIGSTOP)
+        stack.callback(os.kill, backend, signal.SIGKILL)
+        db.commit()
+    wait_until(lambda: None if caught.value.outcome() == "aborted" else caught.value.outcome(), "the outcome is known", DEADLINE_S)
+    assert cluster.query(db.node, "SELECT count(*) FROM table1 WHERE col1 = 'aborted'") == [(0,)]
+    everybody_is_in(pool, cluster.names())
 
 
 @pytest.mark.process_runtime("it kills the server from outside")
