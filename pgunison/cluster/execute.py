@@ -1,7 +1,7 @@
 """Execute plans: look, plan, do, and look again until nothing is left to do."""
 
 from pgunison.cluster.desired import desired
-from pgunison.cluster.plan import plan
+from pgunison.cluster.plan import narrow, plan
 from pgunison.cluster.site import Site
 from pgunison.cluster.state import ClusterState
 from pgunison.errors import OrchestratorError, UsageError
@@ -10,27 +10,28 @@ from pgunison.progress import Progress
 ROUNDS = 8
 
 
-def bring_up(site: Site, progress: Progress) -> ClusterState:
-    """Bring the cluster to what its configuration asks for; returns its state.
+def bring_up(site: Site, progress: Progress, only: str | None = None) -> ClusterState:
+    """Bring the cluster to what its configuration asks for, or with ``only`` that node and its links, and leave the others alone; returns its state.
 
     Raises what the first failing step raises; everything before it stays, and a later call continues.
     """
-    wanted = desired(site.configuration)
+    configured = desired(site.configuration)
     for number in range(ROUNDS):
         actual = site.observe()
         # pools open from it, also when this command is interrupted
         site.endpoints().write(site.directory)
         if number == 0:
             refuse_settings(site, actual)
-        steps = plan(wanted, actual)
+        wanted, seen = (configured, actual) if only is None else narrow(configured, actual, only)
+        steps = plan(wanted, seen)
         if not steps:
-            actual.check_invariants()
-            require_current(site, actual)
+            seen.check_invariants()
+            require_current(site, seen)
             return actual
         for step in steps:
             with progress.step(str(step)):
                 step.run(site)
-    left = "; ".join(str(step) for step in plan(wanted, site.observe())[:5])
+    left = "; ".join(str(step) for step in steps[:5])
     raise OrchestratorError(f"the cluster is not what was asked for after {ROUNDS} rounds", f"still to do: {left}", "python3 orchestrator.py status")
 
 

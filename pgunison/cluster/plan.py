@@ -7,8 +7,10 @@ Nodes join one after another; only their processes start side by side, because t
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
 
-from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, NodeState
+from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState, TableState
 from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from pgunison.errors import OrchestratorError
 
@@ -57,6 +59,44 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
         steps.append(AdmitNode(node.name))
         joined.append(node)
     return steps
+
+
+def narrow(desired: ClusterState, actual: ClusterState, name: str) -> tuple[ClusterState, ClusterState]:
+    """Return both states as whoever brings up one node sees them, so that a plan between them has steps for that node and its links only.
+
+    Its peers are the members that can be asked and that a link can rely on; they count as what they should be. It comes last, so that all its links are its own
+    to wait for. A table that is new in the configuration is left to who brings up all. OrchestratorError when the node has not joined yet and not everybody who
+    may be a member is a peer: members are linked with each other.
+    """
+    found = actual.node(name)
+    others = [node for node in desired.nodes if node.name != name]
+    made = [each for each in (actual.find(node.name) for node in others) if each is not None and each.process != "absent"]
+    unfit = {node.name: why for node in made if (why := _unfit(node, found, desired.node(name).tables)) is not None}
+    if unfit and (found.process == "absent" or found.answers and not found.serving and not found.stale and not found.fault):
+        raise OrchestratorError(f"{name} has not joined the cluster yet, and can only when all members are well",
+                                "; ".join(f"{other} {why}" for other, why in unfit.items()), "python3 orchestrator.py up")
+    members = {node.name for node in made if node.name not in unfit and node.serving}
+    peers = tuple(node for node in others if node.name in members)
+    tables = tuple(table for table in desired.node(name).tables
+                   if found.table(table.schema, table.name) or all(actual.node(peer.name).table(table.schema, table.name) for peer in peers))
+    links = {LinkState(source.name, target.name) for source, target in permutations(peers, 2)}
+    own = {actual.link(*ends) for peer in peers for ends in ((peer.name, name), (name, peer.name))}
+    whole = {LinkState(link.source, link.target) for link in own}
+    return (ClusterState(desired.id, (*peers, replace(desired.node(name), tables=tables)), frozenset(links | whole)),
+            ClusterState(actual.id, (*peers, found), frozenset(links | own)))
+
+
+def _unfit(node: NodeState, found: NodeState, tables: tuple[TableState, ...]) -> str | None:
+    """Say why no link between these two can be relied on, None when it can; what of the tables neither has is left out."""
+    if not node.answers or node.stale or node.fault:
+        return f"is {node.state}"
+    for table in tables if node.serving else ():
+        there = node.table(table.schema, table.name)
+        if there is None and found.table(table.schema, table.name):
+            return f"lacks {table}"
+        if there is not None and (there.fault or not there.published):
+            return f"has {table} not in order"
+    return None
 
 
 def _refuse_surplus(desired: ClusterState, actual: ClusterState) -> None:

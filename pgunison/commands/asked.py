@@ -32,3 +32,11 @@ def warn_of_surplus_tables(configuration: Configuration, cluster: ClusterState) 
     surplus = sorted({str(table) for node in cluster.nodes for table in node.tables if (table.schema, table.name) not in configured})
     for name in surplus:
         print(f"warning: {name} is replicated, and the configuration does not have it: it goes on being replicated, and is not compared", file=sys.stderr)
+
+
+def warn_of_few(configuration: Configuration, cluster: ClusterState, name: str) -> None:
+    """Say on stderr that fewer nodes than the configuration wants at the least are ready without that one."""
+    ready = [node.name for node in cluster.nodes if node.state == "ready" and node.name != name]
+    if len(ready) < configuration.min_nodes:
+        print(f"warning: without {name} {len(ready) or 'no'} {'node is' if len(ready) == 1 else 'nodes are'} ready"
+              f"{': ' if ready else ''}{', '.join(ready)}; min_nodes is {configuration.min_nodes}", file=sys.stderr)

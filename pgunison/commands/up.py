@@ -1,4 +1,4 @@
-"""``up``: start the cluster, or finish what is missing of it."""
+"""``up``: start the cluster, or one node of it, and finish what is missing."""
 
 import time
 
@@ -6,6 +6,7 @@ import click
 
 from pgunison import report
 from pgunison.cluster.execute import bring_up
+from pgunison.cluster.site import Site
 from pgunison.commands.asked import warn_of_surplus_tables
 from pgunison.commands.call import Call
 from pgunison.configuration.approved import approve
@@ -30,8 +31,28 @@ def up(call: Call) -> None:
     progress.say(f"up after {time.monotonic() - began:.1f} s" + ("" if healthy else ", and not all is well"))
 
 
+def up_one(call: Call, name: str) -> None:
+    """Start one node, and mend it and its links; the others are left alone."""
+    site = call.site()
+    site.spec(name)
+    with only_orchestrator(call.directory()):
+        start_one(site, name, Progress())
+
+
+def start_one(site: Site, name: str, progress: Progress) -> None:
+    """Bring up one node, and say how the cluster is then."""
+    began = time.monotonic()
+    require_same(site.configuration, site.directory, site.runtime.nodes())
+    healthy = report.table(site, bring_up(site, progress, name))
+    progress.say(f"{name} is up after {time.monotonic() - began:.1f} s" + ("" if healthy else ", and not all is well"))
+
+
 @click.command("up")
+@click.argument("node", required=False)
 @click.pass_obj
-def command(call: Call) -> None:
-    """Start the cluster, or finish what is missing of it."""
-    up(call)
+def command(call: Call, node: str | None) -> None:
+    """Start the cluster, or only NODE, or finish what is missing of it."""
+    if node is None:
+        up(call)
+    else:
+        up_one(call, node)

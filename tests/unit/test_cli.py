@@ -61,7 +61,8 @@ def assert_said(done, status: int, error: str, hint: str) -> None:
 
 @pytest.mark.parametrize(("arguments", "error", "hint"), [
     (["frobnicate"], "frobnicate", "--help"), (["--frobnicate"], "--frobnicate", "--help"), (["up", "--frobnicate"], "--frobnicate", "up --help"),
-    (["up", "node1"], "node1", "up --help"), (["--runtime", "podman", "up"], "podman", "--help"), (["--config"], "--config", "--help"),
+    (["up", "node1", "node2"], "node2", "up --help"), (["restart"], "NODE", "restart --help"),
+    (["--runtime", "podman", "up"], "podman", "--help"), (["--config"], "--config", "--help"),
     (["dsn", "--role", "king"], "king", "dsn --help"), (["test", "speed"], "speed", "test --help"), (["logs"], "NODE", "logs --help")])
 def test_a_wrong_command_line(orchestrator, arguments, error, hint):
     assert_said(orchestrator(*arguments), 2, error, hint)
@@ -110,7 +111,7 @@ def test_a_directory_in_place_of_a_configuration(orchestrator, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["dsn"], ["dsn", "node1"], ["dsn", "--role", "owner"], ["status"], ["status", "--json"], ["test"], ["test", "insert"],
-                                       ["verify"], ["logs", "node1"]])
+                                       ["verify"], ["logs", "node1"], ["up", "node1"], ["down", "node1"], ["restart", "node1"]])
 def test_before_up_it_says_what_to_do(orchestrator, tmp_path, arguments):
     assert_said(orchestrator(*arguments), 1, "there is no cluster lb-test", "python3 orchestrator.py up")
     assert not (tmp_path / "state").exists()

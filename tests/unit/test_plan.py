@@ -8,11 +8,11 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from pgunison.cluster.execute import ROUNDS
-from pgunison.cluster.plan import plan
+from pgunison.cluster.plan import narrow, plan
 from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
 from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from pgunison.errors import OrchestratorError
-from tests.unit.world import MENDED_BY_WAITING, ROLES, World, absent, table, wanted
+from tests.unit.world import MENDED_BY_WAITING, ROLES, Stuck, World, absent, table, wanted
 
 ONE = table("table1")
 TWO = table("table2")
@@ -38,11 +38,11 @@ def take(world: World, step: Step) -> None:
     world.write()
 
 
-def bring_up(world: World, desired: ClusterState, interrupt_after: int | None = None) -> list[Step]:
+def bring_up(world: World, desired: ClusterState, interrupt_after: int | None = None, only: str | None = None) -> list[Step]:
     """Do what pgunison/cluster/execute.py does; returns the steps taken. With ``interrupt_after``, stop in the middle after that many."""
     taken: list[Step] = []
     for _ in range(ROUNDS):
-        steps = plan(desired, world.look())
+        steps = plan(desired, world.look()) if only is None else plan(*narrow(desired, world.look(), only))
         if not steps:
             return taken
         for step in steps:
@@ -387,6 +387,73 @@ def test_from_any_state_and_interrupted(state, data):
     assert world.look() == desired
     if held:
         assert_done(world, desired)
+
+
+# --- one node ---
+
+
+def of(step: Step) -> set[str]:
+    """Name the nodes that the step is about."""
+    return {step.source, step.target} if isinstance(step, Subscribe) else {step.node}
+
+
+@pytest.mark.parametrize("name", ["node1", "node2", "node3"])
+def test_one_node_is_started_and_its_links_are_mended_and_nothing_else_is(name):
+    desired = wanted(3, ONE)
+    world = up(desired)
+    stop(world, "node1", "node2", "node3")
+    assert bring_up(world, desired, only=name) == [StartNode(name), AwaitNode(name)]
+    others = [node.name for node in desired.nodes if node.name != name]
+    assert [world.nodes[other].process for other in others] == ["stopped", "stopped"]
+    bring_up(world, desired)
+    state = world.look().with_link(LinkState(*others, "disabled")).with_link(LinkState(name, others[0], "disabled"))
+    assert plan(*narrow(desired, state, name)) == [Subscribe(others[0], name), AwaitLinks(name, tuple(others))]
+
+
+def test_a_new_table_does_not_come_with_one_node():
+    world = up(wanted(2, ONE))
+    assert bring_up(world, wanted(2, ONE, TWO), only="node1") == []
+    bring_up(world, wanted(2, ONE, TWO))
+    assert_done(world, wanted(2, ONE, TWO))
+
+
+def test_a_node_joins_alone_when_all_members_can_be_asked():
+    desired = wanted(3, ONE)
+    world = World(absent(desired))
+    bring_up(world, wanted(3, ONE), only="node1")
+    bring_up(world, wanted(3, ONE), only="node2")
+    stop(world, "node1")
+    with pytest.raises(OrchestratorError, match="node3 has not joined") as refused:
+        bring_up(world, desired, only="node3")
+    assert refused.value.detail == "node1 is stopped"
+    bring_up(world, desired, only="node1")
+    bring_up(world, desired, only="node3")
+    assert_done(world, desired)
+
+
+@settings(max_examples=400, deadline=None)
+@given(any_state(), st.data())
+def test_from_any_state_one_node_is_brought_up_and_no_other_is_touched(state, data):
+    desired = wanted(len(state.nodes), ONE, TWO)
+    world = World(state)
+    held, only = safe(world), data.draw(st.sampled_from([node.name for node in state.nodes]))
+    try:
+        taken = bring_up(world, desired, data.draw(st.one_of(st.none(), st.integers(0, 10))), only)
+    except OrchestratorError as error:
+        assert "has not joined" in error.message
+        taken = []
+    except Stuck as away:
+        # a member of the new version waits for its peers
+        note(str(away))
+        taken = []
+    assert all(only in of(step) for step in taken)
+    bring_up(world, desired)
+    assert world.look() == desired
+    if held:
+        assert_done(world, desired)
+
+
+# --- other versions ---
 
 
 @pytest.mark.parametrize("nodes", SIZES)
