@@ -27,6 +27,7 @@ from container.web import application
 from esb_config.call import execute
 from esb_config.document import document
 from pgunison.contract.agent import AgentConfiguration
+from pgunison.contract.phase import in_words
 from services.errors import ServiceError
 from services.pulse import Pulse
 from services.server import Server, configure
@@ -137,6 +138,8 @@ def not_ready(configuration: AgentConfiguration, keeper: Keeper) -> str | None:
         return f"the server has just started, and {', '.join(silent)} has not said yet what it has of this node: it may be an old copy"
     if not found["serving"]:
         return "the node has not joined the cluster yet"
+    if found["drained"]:
+        return in_words(found["drained"])
     return next((f"{table['schema']}.{table['name']}: {table['fault']}" for table in found["tables"] if table["fault"]), None)
 
 

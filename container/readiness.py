@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pgunison.contract.phase import in_words
+
 # So late may a fault of a table be told. That PostgreSQL has ended, or that its maintenance fails, is told at once.
 READY_FOR_S = 5.0
 # a verdict that is older is looked for anew when somebody asks
@@ -55,8 +57,9 @@ class Readiness:
 class Answer:
     """What ``GET /ready`` says.
 
-    ``{"ready", "reason"}``, with ``"silent": true`` where PostgreSQL does not answer, and where it does ``"node"``, ``"life"``, ``"position"`` (of its WAL),
-    ``"started"`` and ``"lag"``, for each peer ``{"origin", "life", "applied", "seconds"}`` (services/sql/pulse.sql).
+    ``{"ready", "reason"}``, with ``"silent": true`` where PostgreSQL does not answer, and where it does ``"drained": true`` while an
+    operator keeps the node out of service, ``"node"``, ``"life"``, ``"position"`` (of its WAL), ``"started"`` and
+    ``"lag"``, for each peer ``{"origin", "life", "applied", "seconds"}`` (services/sql/pulse.sql).
 
     ``beat`` returns why PostgreSQL does not answer at this moment, or None, and those facts; ``reason`` any other reason why the node may not serve.
     """
@@ -67,9 +70,11 @@ class Answer:
     def of(self, max_lag_s: float | None = None) -> dict[str, Any]:
         """Answer for whoever takes rows that are up to so many seconds old; the reason of data comes before that of age."""
         silent, facts = self._beat()
-        reason = silent or self._reason() or (too_old(facts, max_lag_s) if max_lag_s is not None else None)
-        said = {"ready": reason is None, "reason": reason} | ({"silent": True} if silent else {})
-        return said | {"node" if key == "name" else key: value for key, value in facts.items()}
+        # asked at each moment, where what is wrong with the data may be known since some seconds
+        drained = in_words(facts["drained"]) if facts.get("drained") else None
+        reason = silent or self._reason() or drained or (too_old(facts, max_lag_s) if max_lag_s is not None else None)
+        said = {"ready": reason is None, "reason": reason} | ({"silent": True} if silent else {}) | ({"drained": True} if drained else {})
+        return said | {"node" if key == "name" else key: value for key, value in facts.items() if key != "drained"}
 
 
 def too_old(facts: dict[str, Any], max_lag_s: float) -> str | None:

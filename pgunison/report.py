@@ -18,8 +18,9 @@ def as_dict(site: Site, cluster: ClusterState) -> dict[str, Any]:
     """Write a cluster's state as JSON takes it; the shape is fixed (README)."""
     wanted = desired(site.configuration)
     nodes = [{"name": node.name, "index": node.index, "address": site.runtime.address(site.any_spec(node.name)),
-              "port": site.configuration.postgresql_port, "state": node.state, "problem": node.problem, "warnings": list(node.warnings),
-              "version": node.version or None, "certificate_ends": node.certificate_ends.isoformat() if node.certificate_ends else None,
+              "port": site.configuration.postgresql_port, "state": node.state, "problem": node.problem, "drained": node.drained,
+              "warnings": list(node.warnings), "version": node.version or None,
+              "certificate_ends": node.certificate_ends.isoformat() if node.certificate_ends else None,
               "upkeep": node.upkeep, "tables": [{"name": str(table), "open": table.open, "fault": table.fault} for table in node.tables]}
              for node in cluster.nodes]
     links = [{"source": link.source, "target": link.target, "state": link.state, "lag_bytes": link.lag_bytes, "errors": link.errors, "reason": link.reason}

@@ -7,6 +7,7 @@ from microesb import microesb
 from psycopg2 import sql
 
 from pgunison.contract.names import GROUPS, link_ends
+from pgunison.contract.phase import DRAINED, JOINING, SERVING
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.driver import Cursor, column_names, one_row
@@ -37,6 +38,8 @@ class Node(microesb.ClassHandler):
     tombstone_retention_s: int
     conflict_retention_s: int
     conflict_bytes: int
+    by: str
+    end: str
     parent_object: "Cluster"
     Role: Iterable[OneRole]
 
@@ -94,7 +97,7 @@ class Node(microesb.ClassHandler):
 
     def describe(self) -> Result:
         """Answer what the node is and does now; nothing is remembered, everything is looked up."""
-        data: dict[str, Any] = {"prepared": False, "serving": False, "stale": None, "fault": None, "roles": [],
+        data: dict[str, Any] = {"prepared": False, "serving": False, "drained": None, "stale": None, "fault": None, "roles": [],
                                 "tables": [], "subscriptions": [], "senders": [], "upkeep": None}
         try:
             with question(self.database) as connection, connection.cursor() as cursor:
@@ -123,10 +126,50 @@ class Node(microesb.ClassHandler):
         with change(self.database) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
             self.require_current(cursor)
-            cursor.execute("UPDATE unison.node SET serving = true WHERE NOT serving")
+            cursor.execute("UPDATE unison.node SET phase = 'serving', phase_since = clock_timestamp(), phase_by = NULL WHERE phase = 'joining'")
             if cursor.rowcount:
                 result.done.append(f"admitted {self.name}")
         return result
+
+    @retried
+    def drain(self) -> Result:
+        """Take the node out of service until :meth:`resume`: ``/ready`` says so from here on, and its links go on.
+
+        One that is out of service already stays so by whom it was, and since then."""
+        result = Result()
+        with change(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            self.require_current(cursor)
+            cursor.execute("UPDATE unison.node SET phase = %s, phase_since = clock_timestamp(), phase_by = %s WHERE phase = %s", [DRAINED, self.by, SERVING])
+            if cursor.rowcount:
+                result.done.append(f"took {self.name} out of service")
+            cursor.execute("SELECT phase FROM unison.node")
+            if one_row(cursor)[0] != DRAINED:
+                raise ServiceError(f"{self.name} has not joined the cluster yet", "it serves nobody", "python3 orchestrator.py up")
+        return result
+
+    @retried
+    def resume(self) -> Result:
+        """Put the node into service again. Repeatable; a node that has not joined yet does not join by it."""
+        result = Result()
+        with change(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            cursor.execute("UPDATE unison.node SET phase = %s, phase_since = clock_timestamp(), phase_by = %s WHERE phase = %s", [SERVING, self.by, DRAINED])
+            if cursor.rowcount:
+                result.done.append(f"put {self.name} into service again")
+        return result
+
+    def disconnect(self) -> Result:
+        """End connections of writers and readers: ``end`` is none, idle (those without an open transaction) or all. Answers how many there were, before, that
+        were ``idle`` and that were ``running``."""
+        with question(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            cursor.execute(statements.text("clients"))
+            clients = cursor.fetchall()
+            ended = [pid for pid, idle in clients if self.end == "all" or self.end == "idle" and idle]
+            cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::integer[]) AS pid", [ended])
+        idle = sum(idle is True for _, idle in clients)
+        return Result([f"ended {len(ended)} connections"] if ended else [], {"idle": idle, "running": len(clients) - idle})
 
     def position(self) -> Result:
         """Answer the node's WAL position, and what each peer has confirmed to have applied of it: the two halves of a barrier."""
@@ -209,7 +252,16 @@ class Node(microesb.ClassHandler):
         """Tell who the node is; ``fault`` says why it cannot be used before it is prepared again, or is null."""
         found = installation.recorded(cursor)
         # a column that an older version lacks
-        return {name: found.get(name) for name in ("cluster", "name", "index", "serving", "stale")} | {"fault": installation.fault(found)} if found else None
+        return {name: found.get(name) for name in ("cluster", "name", "index", "stale")} | membership(found) | {"fault": installation.fault(found)} \
+            if found else None
+
+
+def membership(node: dict[str, Any]) -> dict[str, Any]:
+    """Tell of a row of ``unison.node`` whether the node is a member, and by whom and since when it is ``drained``, None when it is not."""
+    # an older version has "serving" in place of phases
+    phase = node.get("phase") or (SERVING if node.get("serving") else JOINING)
+    drained = {"by": node["phase_by"], "since": node["phase_since"][:19].replace("T", " ") + " UTC"} if phase == DRAINED else None
+    return {"serving": phase != JOINING, "drained": drained}
 
 
 def swept_sentence(swept: int) -> list[str]:

@@ -20,7 +20,8 @@ class Pulse:
         self._connection: Connection | None = None
 
     def ask(self) -> dict[str, Any]:
-        """Return a row of sql/pulse.sql: ``name``, ``life``, ``position``, ``started`` and ``lag``, a list of ``{origin, life, applied, seconds}``.
+        """Return a row of sql/pulse.sql: ``name``, ``life``, ``position``, ``started``, ``drained`` (by whom and since when, or None), and ``lag``, a list of
+        ``{origin, life, applied, seconds}``.
 
         Raises ServiceError when PostgreSQL does not answer, or the database is not prepared by this version. Takes as long as a frozen server is frozen.
         """

@@ -31,7 +31,7 @@ def notice(cursor: Cursor) -> str | None:
     found = reason(cursor)
     if found:
         logger.error("%s", found)
-        cursor.execute("UPDATE unison.node SET stale = %s, serving = false", [found])
+        cursor.execute("UPDATE unison.node SET stale = %s, phase = 'joining', phase_since = clock_timestamp(), phase_by = NULL", [found])
         _close_tables(cursor)
     return found
 

@@ -22,12 +22,12 @@ OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).
 TABLE = ("companions", "known", "key_fits", "outlive_drawn", *CALLED, *INSTALLED, "close")
 # Each time they are needed; nothing of them stays.
-QUERY = ("altered", "begin_run", "bypassed", "collect", "doubt", "foreign_keys", "headroom", "leftovers", "overdue", "overridden",
+QUERY = ("altered", "begin_run", "bypassed", "clients", "collect", "doubt", "foreign_keys", "headroom", "leftovers", "overdue", "overridden",
          "pinned", "positions", "published", "pulse", "record", "rehearsed", "restate", "round", "running", "seed_done",
          "seed_piece", "send_beat", "senders", "shares", "sizes", "subscriptions", "sweep", "trim_conflicts", "trouble",
          "type_parts", "unfit_columns", "unfit_triggers", "unknown_beats", "unowned_sequences", "upkeep")
 # Once in the life of a database, in the order of their numbers, for what cannot be repeated. The numbers are never used again.
-MIGRATIONS = ("migrations/0001_before_versions",)
+MIGRATIONS = ("migrations/0001_before_versions", "migrations/0002_phases")
 
 
 def database_digest() -> str:

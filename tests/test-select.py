@@ -40,7 +40,7 @@ WRITES = {
     "lo_create": sql.SQL("SELECT lo_create(0)"),
     "pg_logical_emit_message": sql.SQL("SELECT pg_logical_emit_message(true, 'reader', 'wrote')"),
     "INSERT INTO unison.member": sql.SQL("INSERT INTO unison.member (name) SELECT 'x' WHERE false"),
-    "UPDATE unison.node": sql.SQL("UPDATE unison.node SET serving = false WHERE false"),
+    "UPDATE unison.node": sql.SQL("UPDATE unison.node SET phase = 'joining' WHERE false"),
     "DELETE FROM unison.replicated_table": sql.SQL("DELETE FROM unison.replicated_table WHERE false"),
 }
 

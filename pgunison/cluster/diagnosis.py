@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
+from pgunison.contract.phase import in_words
 
 UP = "python3 orchestrator.py up"
 # deletions are collected about a minute after everybody has them; a node that is away for longer than this is worth a line
@@ -25,9 +26,9 @@ class Fault:
 def faults(wanted: ClusterState, actual: ClusterState) -> tuple[Fault, ...]:
     """Return what is not healthy, the nodes first; none when the cluster is healthy.
 
-    It is when every node of ``wanted`` or ``actual`` is ready (it runs, its agent and its PostgreSQL answer, it has joined, no table has a fault), has no
-    warning, holds back no deletions for one that is silent, has every table that is wanted, open and published; and when every link between two nodes
-    streams, and nobody gives a reason why it should not.
+    It is when every node of ``wanted`` or ``actual`` is ready (it runs, its agent and its PostgreSQL answer, it has joined, nobody has drained it, no table has
+    a fault), has no warning, holds back no deletions for one that is silent, has every table that is wanted, open and published; and when every link between
+    two nodes streams, and nobody gives a reason why it should not.
     """
     nodes = [fault for node in actual.nodes for fault in _node_faults(node, wanted.find(node.name))]
     nodes += [Fault(node.name, "it is not there", UP) for node in wanted.nodes if actual.find(node.name) is None]
@@ -68,6 +69,8 @@ def _node_faults(node: NodeState, wanted: NodeState | None) -> Iterator[Fault]:
         yield Fault(node.name, node.fault, UP)
     else:
         yield from _table_faults(node, wanted)
+    if node.drained:
+        yield Fault(node.name, in_words(node.drained), f"python3 orchestrator.py resume {node.name}")
     for warning in node.warnings:
         yield Fault(node.name, warning, f"python3 orchestrator.py logs {node.name}")
     if node.upkeep and node.upkeep.get("silent") and (node.upkeep.get("confirmed_s_ago") or 0) >= QUIET_S:

@@ -79,7 +79,7 @@ def _look(configuration: Configuration, runtime: Runtime, agents: Agents, spec: 
     node = NodeState(spec.name, spec.index, prepared=found["prepared"], serving=found["serving"],
                      roles=tuple(role for role in found["roles"] if role in ours), tables=tables, version=found["server_version"],
                      current=not runtime.outdated(spec), fault=found.get("fault"), upkeep=found.get("upkeep"), certificate_ends=ends, warnings=warnings,
-                     unkept=unkept, stale=found.get("stale"))
+                     unkept=unkept, stale=found.get("stale"), drained=found.get("drained"))
     return Look(node, {one["source"]: one for one in found["subscriptions"]}, {one["target"]: one for one in found["senders"]})
 
 

@@ -30,6 +30,7 @@ class NodeState:
     ``stale`` says how it is known that an old copy of the node's data was put back.
     ``certificate_ends`` says when the certificate that its agent shows ends; None where it shows none. ``warnings`` is what its agent says is not well;
     ``unkept`` is why nobody should rely on the node for that, None while it is only a warning.
+    ``drained`` says by whom and since when it is kept out of service, None when it is not: nothing that a plan would change.
     ``postgresql`` is True when a PostgreSQL answers at the node's address although its agent does not.
     """
 
@@ -50,6 +51,7 @@ class NodeState:
     unkept: str | None = field(default=None, compare=False)
     postgresql: bool = field(default=False, compare=False)
     stale: str | None = None
+    drained: dict[str, str] | None = field(default=None, compare=False)
 
     @property
     def answers(self) -> bool:
@@ -69,6 +71,8 @@ class NodeState:
             return "stale"
         if not self.serving:
             return "joining"
+        if self.drained:
+            return "drained"
         return "faulty" if self.fault or self.unkept or any(table.fault for table in self.tables) else "ready"
 
     def table(self, schema: str, name: str) -> TableState | None:

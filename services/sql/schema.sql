@@ -4,7 +4,8 @@
 -- All of it in one schema, so that DROP SCHEMA removes it and no name meets a user's.
 CREATE SCHEMA IF NOT EXISTS unison;
 
--- Which member of which cluster this server is; one row. "serving" turns true when the node has joined.
+-- Which member of which cluster this server is; one row. "phase" is what it is to the cluster: "joining" until it
+-- has all that its peers have, then "serving", or "drained" while an operator keeps it out of service.
 CREATE TABLE IF NOT EXISTS unison.node (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     cluster text NOT NULL,
@@ -12,13 +13,19 @@ CREATE TABLE IF NOT EXISTS unison.node (
     index smallint NOT NULL,
     -- another one when the server is made anew under the same name: what was known of the former says nothing of this one
     life uuid NOT NULL DEFAULT gen_random_uuid(),
-    serving boolean NOT NULL DEFAULT false
+    phase text NOT NULL DEFAULT 'joining'
 );
 
 -- Which version of all this is installed, see services/installation.py. Added here, so that older databases get these columns too.
 ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS digest text NOT NULL DEFAULT '',
                         ADD COLUMN IF NOT EXISTS migration integer NOT NULL DEFAULT 0,
                         ADD COLUMN IF NOT EXISTS functions text[] NOT NULL DEFAULT ARRAY[]::text[];
+
+-- Since when it is in its phase, and who brought it there; null where nobody asked for it.
+ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS phase_since timestamptz NOT NULL DEFAULT clock_timestamp(), ADD COLUMN IF NOT EXISTS phase_by text;
+-- each time: takeover.sql removes the checks of tables that were the owner's
+ALTER TABLE unison.node DROP CONSTRAINT IF EXISTS node_phase_check,
+                        ADD CONSTRAINT node_phase_check CHECK (phase IN ('joining', 'serving', 'drained'));
 
 -- Why the data here is older than what the peers have of this node, once that was noticed (services/stale.py); null when nothing says so.
 ALTER TABLE unison.node ADD COLUMN IF NOT EXISTS stale text;

@@ -1,7 +1,7 @@
 -- Tell the peers what this node has settled, see round.sql, and remember it here as theirs are remembered. A node that has not joined has settled nothing.
 -- Rows of a table that is overdue here may still be older than a tombstone of theirs: "overdue" beside the lives lets the peers keep that table's tombstones.
 WITH told AS MATERIALIZED (
-    SELECT n.name, n.life, latest.number, CASE WHEN n.serving THEN coalesce((
+    SELECT n.name, n.life, latest.number, CASE WHEN n.phase <> 'joining' THEN coalesce((
         SELECT r.seen FROM unison.round AS r WHERE r.number < latest.oldest ORDER BY r.number DESC LIMIT 1), jsonb_build_object())
            || coalesce((SELECT jsonb_build_object('overdue', jsonb_agg(jsonb_build_array(o.schema_name, o.table_name)))
                         FROM unison.overdue AS o WHERE o.share = 'sweep' HAVING count(*) > 0), jsonb_build_object())

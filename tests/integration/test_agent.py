@@ -523,7 +523,7 @@ def test_the_owner_may_pause_a_subscription_and_up_resumes_it(pair):
 
 
 @pytest.mark.parametrize("statement", [
-    "SELECT * FROM unison.node", "SELECT * FROM unison.replicated_table", "UPDATE unison.node SET serving = false", "SELECT subconninfo FROM pg_subscription",
+    "SELECT * FROM unison.node", "SELECT * FROM unison.replicated_table", "UPDATE unison.node SET phase = 'joining'", "SELECT subconninfo FROM pg_subscription",
     "SELECT rolpassword FROM pg_authid", "ALTER TABLE table1 DISABLE TRIGGER ALL", "SET session_replication_role = replica", "CREATE TABLE public.mine ()",
     "CREATE SCHEMA mine", "TRUNCATE table1", "DROP TABLE table1", "ALTER SUBSCRIPTION unison_node2_to_node1 DISABLE", "SELECT pg_read_file('/etc/passwd')",
     "COPY table1 TO PROGRAM 'true'", "CREATE TEMPORARY TABLE mine ()"])

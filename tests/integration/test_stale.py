@@ -129,7 +129,7 @@ def test_an_old_copy_is_noticed_refused_and_made_anew(cluster):
     with pytest.raises(OrchestratorError, match="stale"):
         cluster.site.call("node2", "node.admit")
     # what it says of itself reaches nobody: the others keep what they must for it
-    assert cluster.query("node2", "SELECT serving FROM unison.node") == [(False,)]
+    assert cluster.query("node2", "SELECT phase FROM unison.node") == [("joining",)]
     # the way out, as the hint says it
     command = done.stderr.split("hint: ")[1].split("; then up")[0]
     subprocess.run(["bash", "-c", command], check=True, timeout=60)

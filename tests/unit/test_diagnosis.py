@@ -29,6 +29,7 @@ def test_a_cluster_as_it_is_wanted_is_healthy():
     (changed(problem="its agent does not answer", postgresql=True), "agent does not answer", "logs node2"),
     (changed(fault="its database is of another version"), "another version", "up"),
     (changed(serving=False), "has not joined", "up"),
+    (changed(drained={"by": "ops@host1", "since": "2026-11-26 23:00:00 UTC"}), "drained by ops@host1 since 2026-11-26 23:00:00 UTC", "resume node2"),
     (changed(warnings=("maintenance fails: a lock",)), "maintenance fails: a lock", "logs node2"),
     (changed(upkeep=UPKEEP), "keeps 8192 bytes of tombstones, because nothing is heard of node3", "up"),
     (changed(tables=(replace(table("table1"), fault="triggers are off"),)), "public.table1: triggers are off", "up"),

@@ -73,6 +73,18 @@ def test_what_the_keeper_knows_is_told_at_once():
 FACTS = {"name": "node1", "position": "0/10", "lag": [{"origin": "node2", "seconds": 0.0}, {"origin": "node3", "seconds": 7.25}]}
 
 
+DRAINED = FACTS | {"drained": {"by": "ops@host1", "since": "2026-11-26 23:00:00 UTC"}}
+
+
+@pytest.mark.parametrize(("reason", "facts", "said"), [
+    (None, DRAINED, "drained by ops@host1 since 2026-11-26 23:00:00 UTC"), ("a table is broken", DRAINED, "a table is broken"),
+    (None, FACTS | {"drained": None}, None)])
+def test_a_node_that_is_drained_is_not_ready_at_that_moment(reason, facts, said):
+    answer = Answer(lambda: reason, lambda: (None, facts)).of()
+    assert (answer["ready"], answer["reason"]) == (said is None, said)
+    assert answer.get("drained", False) is (facts["drained"] is not None)
+
+
 @pytest.mark.parametrize(("silent", "reason", "facts", "max_lag_s", "said"), [
     (None, None, FACTS, None, None),
     (None, None, FACTS, 8, None),

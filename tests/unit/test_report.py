@@ -31,8 +31,8 @@ def test_the_json_has_the_shape_of_the_contract():
     assert (made["cluster"], made["runtime"]) == ("lb-test", "process")
     assert [node["name"] for node in made["nodes"]] == ["node1", "node2", "node3"]
     assert made["nodes"][0] | {"version": None} == {
-        "name": "node1", "index": 1, "address": "127.28.64.2", "port": 5432, "state": "ready", "problem": None, "warnings": [], "version": None,
-        "certificate_ends": None, "upkeep": None,
+        "name": "node1", "index": 1, "address": "127.28.64.2", "port": 5432, "state": "ready", "problem": None, "drained": None, "warnings": [],
+        "version": None, "certificate_ends": None, "upkeep": None,
         "tables": [{"name": "public.table1", "open": True, "fault": None}]}
     assert len(made["links"]) == 6
     assert made["links"][0] == {"source": "node1", "target": "node2", "state": "streaming", "lag_bytes": None, "errors": 0, "reason": None}

@@ -13,6 +13,9 @@ NODE2 = NodeState("node2", 2, tables=(TABLE,))
 CLUSTER = ClusterState("test", (NODE1, NODE2), frozenset({LinkState("node1", "node2"), LinkState("node2", "node1")}))
 
 
+DRAINED = {"by": "ops@host1", "since": "2026-11-26 23:00:00 UTC"}
+
+
 def broken(cluster: ClusterState) -> str:
     with pytest.raises(AssertionError) as found:
         cluster.check_invariants()
@@ -23,6 +26,7 @@ def broken(cluster: ClusterState) -> str:
     (NODE1, "ready"), (replace(NODE1, process="stopped"), "stopped"), (replace(NODE1, process="absent", serving=False), "absent"),
     (replace(NODE1, problem="PostgreSQL starts"), "unavailable"), (replace(NODE1, serving=False), "joining"),
     (replace(NODE1, serving=False, stale="node2 has more of it"), "stale"),
+    (replace(NODE1, drained=DRAINED), "drained"), (replace(NODE1, drained=DRAINED, problem="PostgreSQL starts"), "unavailable"),
     (replace(NODE1, tables=(replace(TABLE, fault="triggers are missing"),)), "faulty")])
 def test_a_node_in_a_word(node, word):
     assert node.state == word

@@ -1,0 +1,26 @@
+"""``resume``: put a node into service again that ``drain`` took out."""
+
+import click
+
+from pgunison.commands.asked import who
+from pgunison.commands.call import Call
+from pgunison.directory import only_orchestrator
+from pgunison.progress import Progress
+
+
+def resume(call: Call, name: str) -> None:
+    """Put a node into service again."""
+    progress, site = Progress(), call.site()
+    site.spec(name)
+    with only_orchestrator(call.directory()), progress.step(f"put {name} into service again"):
+        done = site.call(name, "node.resume", by=who())["changed"]
+    if not done:
+        progress.say(f"{name} was not drained")
+
+
+@click.command("resume")
+@click.argument("node")
+@click.pass_obj
+def command(call: Call, node: str) -> None:
+    """Put NODE into service again."""
+    resume(call, node)
