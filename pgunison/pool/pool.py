@@ -13,20 +13,17 @@ from typing import Any, Self
 import psycopg2
 from psycopg2 import extensions
 
-from pgunison import credentials, endpoints
-from pgunison.configuration.sysconfig import Configuration, Group, load
+from pgunison.configuration.sysconfig import Configuration, Group
 from pgunison.errors import UsageError
 from pgunison.pool.errors import ConnectionLost, PoolError, Unavailable, UnknownOutcome
-from pgunison.pool.node import Limits, NodeState
-from pgunison.pool.router import Choice, Router, Rule
+from pgunison.pool.node import NodeState
+from pgunison.pool.router import Choice, Router
+from pgunison.pool.routes import CONNECT_TIMEOUT_S, STATUS, found, parameters, rules
 from pgunison.pool.session import Lane, Session
 from pgunison.pool.slots import Slots
 
-STATUS = "python3 orchestrator.py status shows the nodes"
 # A call that takes longer than this has its node asked, and asked again, whether it is well.
 STALL_S, ASK_EVERY_S = 0.2, 0.1
-# libpq's least
-CONNECT_TIMEOUT_S = 2
 # While one node lets a caller wait for its connection, the next node is tried.
 CONNECT_PATIENCE_S = 0.3
 # how often who waits looks again, whatever happens
@@ -52,9 +49,9 @@ class Pool:
         self._sessions: set[Session] = set()
         self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="pgunison connect")
         self._groups = {group.name: _Lanes(group, kinds[group.role] == "writer") for group in configuration.groups}
-        rules = {group.name: Rule(group.policy, Limits(group.max_lag_s, group.max_latency_ms / 1000), local) for group in configuration.groups}
-        self._router = Router(path, rules, self._watch, self._node_changed)
+        self._router = Router(path, rules(configuration, local), self._watch, self._node_changed)
         self._node_changed(None)
+        self._router.start()
 
     @classmethod
     def open(cls, config: str | Path = "sysconfig.json", runtime: str = "auto", *, local: str | None = None) -> Self:
@@ -63,11 +60,8 @@ class Pool:
         Waits half a second at the most for the nodes that answer; the others are taken in when they do. ``local`` names the node that is nearest, for groups
         with the policy local-first. Raises OrchestratorError when the cluster was never made, UsageError for a wrong configuration.
         """
-        if runtime not in ("auto", *endpoints.RUNTIMES):
-            raise UsageError(f"there is no runtime {runtime}", "", f"name one of auto, {', '.join(endpoints.RUNTIMES)}")
-        configuration = load(Path(config))
-        path = endpoints.find(configuration.id, runtime)
-        pool = cls(configuration, path, credentials.stored(configuration, path.parent / "secrets"), local)
+        configuration, path, passwords = found(config, runtime)
+        pool = cls(configuration, path, passwords, local)
         pool._router.await_first_answers()
         return pool
 
@@ -217,7 +211,8 @@ class Pool:
     def _open(self, group: "_Lanes", lane: Lane, asked: dict[str, float]) -> None:
         name = lane.endpoint.name
         try:
-            handler = self._slots.open(f"{group.name}@{name}/{id(lane)}", lane.count, group.group.autocommit, self._parameters(group, lane))
+            told = parameters(group.group, lane.endpoint, self._router.endpoints, self._passwords[group.group.role])
+            handler = self._slots.open(f"{group.name}@{name}/{id(lane)}", lane.count, group.group.autocommit, told)
         except Exception as error:
             self._router.suspect(name)
             with self._changed:
@@ -309,7 +304,7 @@ class Pool:
     # --- coming back ---
 
     def _give_back(self, session: Session) -> None:
-        if session.lane.gone or self._closed:
+        if session.lane.gone or self._closed or session.cut_because is not None:
             self._discard(session)
             return
         session.lane.idle.append(session)
@@ -384,15 +379,6 @@ class Pool:
         for session in ended:
             self._discard(session)
 
-    def _parameters(self, group: "_Lanes", lane: Lane) -> dict[str, Any]:
-        endpoint, root = lane.endpoint, self._router.endpoints.root_certificate
-        security = {"sslmode": "verify-full", "sslrootcert": root} if root else {"sslmode": "disable"}
-        return security | {
-            "host": endpoint.address, "port": endpoint.postgresql_port, "dbname": self._router.endpoints.database, "user": group.group.role,
-            "password": self._passwords[group.group.role], "connect_timeout": CONNECT_TIMEOUT_S, "application_name": f"pgunison {group.name}",
-            "keepalives_idle": 10, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 5000,
-            "options": f"-c statement_timeout={int(group.group.statement_timeout_s * 1000)}"}
-
 
 class _Lanes:
     """A group with its connections to each node; ``lanes`` is replaced as a whole."""
@@ -421,6 +407,11 @@ class Borrowed:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         session = self._session
         if session is None:
+            return
+        if kind is None and self._group.group.autocommit and session.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE:
+            # what happens nearly always
+            self._session = None
+            self._pool._give_back(session)
             return
         try:
             if kind is None and not self._group.group.autocommit:

@@ -94,6 +94,9 @@ class Router:
         self._end = asyncio.Event()
         self._choose()
         self._thread = threading.Thread(target=self._run, name="pgunison router", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask; what ``watch`` and ``changed`` need must be there."""
         self._thread.start()
 
     def await_first_answers(self, timeout_s: float = FIRST_ANSWERS_S) -> None:
@@ -104,7 +107,8 @@ class Router:
         """End the thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
 
     def suspect(self, name: str) -> None:
         """Take note that a connection to a node failed, or that a call takes long: it gets no new work before it has answered, and is asked at once."""

@@ -1,0 +1,112 @@
+"""pgunison/pool/adapters: other drivers' pools use all nodes, leave one that is down and come back to it."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import pytest
+
+from pgunison.contract.waiting import wait_until
+from pgunison.pool.routes import Routes
+
+pytest.importorskip("psycopg_pool")
+pytest.importorskip("sqlalchemy")
+pytest.importorskip("asyncpg")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster):
+    return make_cluster().up()
+
+
+@pytest.fixture
+def routes(cluster):
+    with Routes.open(cluster.config_path, cluster.site.runtime.name) as routes:
+        wait_until(lambda: None if set(weights(routes).values()) == {1.0} and len(weights(routes)) == 3 else str(weights(routes)), "all take work", DEADLINE_S)
+        yield routes
+
+
+def weights(routes: Routes) -> dict[str, float]:
+    return routes._router.choices["reader1"].weights
+
+
+def follows(cluster, routes: Routes, ask: Callable[..., str]) -> None:
+    """``ask(key=None)`` answers the address of the node that it was sent to."""
+    addresses = {node: cluster.site.runtime.address(cluster.site.spec(node)) for node in cluster.names()}
+    even(Counter(ask() for _ in range(30)), addresses.values())
+    assert all(len({ask(key=key) for _ in range(3)}) == 1 for key in range(9))
+    cluster.site.runtime.stop(cluster.site.spec("node2"))
+    try:
+        wait_until(lambda: None if "node2" not in weights(routes) else "it takes work", "node2 is out", DEADLINE_S)
+        # no error
+        even(Counter(ask() for _ in range(30)), [addresses["node1"], addresses["node3"]])
+    finally:
+        cluster.up()
+    wait_until(lambda: None if weights(routes).get("node2") == 1 else str(weights(routes)), "node2 is back", DEADLINE_S)
+    even(Counter(ask() for _ in range(30)), addresses.values())
+
+
+def even(counts: Counter[str], addresses: Collection[str]) -> None:
+    """Nodes take turns; whenever the router has heard something a round may begin anew."""
+    assert set(counts) == set(addresses) and max(counts.values()) - min(counts.values()) <= 4, counts
+
+
+WHERE = "SELECT host(inet_server_addr())"
+
+
+def test_psycopg_pool(cluster, routes):
+    from pgunison.pool.adapters.psycopg_pool import Pools
+    pools = Pools(routes, "reader1")
+
+    def ask(key=None) -> str:
+        with pools.connection(key) as connection:
+            return connection.execute(WHERE).fetchone()[0]
+
+    follows(cluster, routes, ask)
+    pools.close()
+
+
+def test_sqlalchemy(cluster, routes):
+    from pgunison.pool.adapters.sqlalchemy import Engines
+    engines = Engines(routes, "reader1")
+
+    def ask(key=None) -> str:
+        with engines.next(key).connect() as connection:
+            return connection.exec_driver_sql(WHERE).scalar_one()
+
+    follows(cluster, routes, ask)
+    engines.dispose()
+
+
+def test_asyncpg(cluster, routes):
+    from pgunison.pool.adapters.asyncpg import Pools
+    pools = Pools(routes, "reader1")
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def asked(key) -> str:
+        async with pools.connection(key) as connection:
+            return await connection.fetchval(WHERE)
+
+    try:
+        follows(cluster, routes, lambda key=None: asyncio.run_coroutine_threadsafe(asked(key), loop).result(DEADLINE_S))
+        asyncio.run_coroutine_threadsafe(pools.close(), loop).result(DEADLINE_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(DEADLINE_S)
+        loop.close()
+
+
+@pytest.mark.parametrize("name", ["use_psycopg_pool", "use_sqlalchemy", "use_asyncpg"])
+@pytest.mark.process_runtime("an example is called with no runtime")
+def test_examples_run(cluster, name):
+    done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py", cluster.config_path], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert len(done.stdout.splitlines()) == 6 and len({line.split()[-1] for line in done.stdout.splitlines()}) > 1, done.stdout
