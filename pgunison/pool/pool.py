@@ -211,8 +211,7 @@ class Pool:
     def _open(self, group: "_Lanes", lane: Lane, asked: dict[str, float]) -> None:
         name = lane.endpoint.name
         try:
-            told = parameters(group.group, lane.endpoint, self._router.endpoints, self._passwords[group.group.role])
-            handler = self._slots.open(f"{group.name}@{name}/{id(lane)}", lane.count, group.group.autocommit, told)
+            session = self._connect(group, lane)
         except Exception as error:
             self._router.suspect(name)
             with self._changed:
@@ -222,13 +221,22 @@ class Pool:
                 asked.pop(name, None)
                 self._changed.notify_all()
             return
-        session = Session(lane, handler, group.limit_s)
         self._router.proved(name)
         with self._changed:
             lane.failure, lane.failures, lane.retry_at = "", 0, 0.0
             self._sessions.add(session)
             asked.pop(name, None)
         self._give_back(session)
+
+    def _connect(self, group: "_Lanes", lane: Lane) -> Session:
+        told = parameters(group.group, lane.endpoint, self._router.endpoints, self._passwords[group.group.role])
+        handler = self._slots.open(f"{group.name}@{lane.endpoint.name}/{id(lane)}", lane.count, group.group.autocommit, told)
+        try:
+            return Session(lane, handler, group.limit_s)
+        except BaseException:
+            # a machine without a descriptor left
+            self._slots.close(handler)
+            raise
 
     def _lend_after(self, group: "_Lanes", key: str | None, token: str, deadline: float, wait_s: float) -> Session:
         """Take a connection to a node that has applied the token: the first one that has, or gets it in time."""
@@ -400,6 +408,8 @@ class Borrowed:
         self._node: str | None = None
 
     def __enter__(self) -> Self:
+        if self._session is not None:
+            raise PoolError("the block has begun already", "a connection is lent for one block", "call pool.connection() for each")
         session = self._session = self._pool._lend(self._group, self._key, self._after, self._timeout_s)
         self._node = session.lane.endpoint.name
         return self

@@ -23,8 +23,8 @@ from pgunison.pool import policy
 from pgunison.pool.node import Limits, NodeState, Positions
 from pgunison.pool.probe import Probe, Refused
 
-# how often a node is asked: 64 nodes together 32 times a second, which is less than 1 % of a core
-EVERY_S, MOST_A_SECOND = 1.0, 32
+# how often a node is asked; more than 16 nodes together so many times a second, because that is what costs
+EVERY_S, MOST_A_SECOND = 1.0, 16
 NOT_READY_EVERY_S = 0.25
 SUSPICIOUS_EVERY_S = 0.1
 # How long a node may take to answer; less when a call to it takes long, so that a frozen node is known for one within a second.
@@ -88,10 +88,13 @@ class Router:
         # states are replaced under it
         self._lock = threading.Lock()
         self._positions = Positions()
-        self._hurry: dict[str, asyncio.Event] = {}
+        # what ends a pause, by node, and those who are asked out of turn
+        self._due: dict[str, asyncio.Event] = {}
+        self._hurried: set[str] = set()
+        self._ramp_until = 0.0
         self._asked = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._end = asyncio.Event()
+        self._ended = False
         self._choose()
         self._thread = threading.Thread(target=self._run, name="pgunison router", daemon=True)
 
@@ -105,8 +108,7 @@ class Router:
 
     def close(self) -> None:
         """End the thread."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._end.set)
+        self._ended = True
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -143,12 +145,12 @@ class Router:
     async def _follow(self) -> None:
         asking: dict[Endpoint, asyncio.Task[None]] = {}
         looked_at = now = time.monotonic()
-        while not self._end.is_set():
+        while not self._ended:
             there = set(self.nodes.values())
             for endpoint in asking.keys() - there:
                 asking.pop(endpoint).cancel()
             for endpoint in there - asking.keys():
-                self._hurry[endpoint.name] = asyncio.Event()
+                self._due[endpoint.name] = asyncio.Event()
                 asking[endpoint] = asyncio.create_task(self._keep_asking(endpoint))
             try:
                 self._watch()
@@ -156,18 +158,14 @@ class Router:
                 if now - looked_at >= FILE_EVERY_S:
                     looked_at = now
                     self._reread()
-                if any(state.weight(now - TICK_S) < 1 for state in list(self.states.values())):
+                if now < self._ramp_until:
                     self._choose()
             except Exception:
                 # without this thread nothing would ever change
                 logger.exception("the router goes on")
             if not self._asked.is_set() and all(state.state != "unknown" for state in self.states.values()):
                 self._asked.set()
-            try:
-                async with asyncio.timeout(TICK_S):
-                    await self._end.wait()
-            except TimeoutError:
-                pass
+            await asyncio.sleep(TICK_S)
         for task in asking.values():
             task.cancel()
         await asyncio.gather(*asking.values(), return_exceptions=True)
@@ -177,8 +175,9 @@ class Router:
         try:
             while True:
                 state, began = self.states[name], time.monotonic()
-                suspicious = state.suspect or state.missed > 0 or self._hurry[name].is_set()
-                self._hurry[name].clear()
+                suspicious = state.suspect or state.missed > 0 or name in self._hurried
+                self._hurried.discard(name)
+                self._due[name].clear()
                 try:
                     heard = await probe.ask(SUSPICIOUS_PATIENCE_S if suspicious else PATIENCE_S)
                 except (Refused, TimeoutError, OSError, ValueError) as error:
@@ -205,15 +204,16 @@ class Router:
             every_s = max(EVERY_S, len(self.nodes) / MOST_A_SECOND)
         else:
             every_s = NOT_READY_EVERY_S
-        try:
-            async with asyncio.timeout(max(0.001, every_s - took_s)):
-                await self._hurry[name].wait()
-        except TimeoutError:
-            pass
+        due = self._due[name]
+        # cheaper than a time-out, which is an exception each time
+        timer = self._loop.call_later(max(0.001, every_s - took_s), due.set)
+        await due.wait()
+        timer.cancel()
 
     def _wake(self, name: str) -> None:
-        if name in self._hurry:
-            self._hurry[name].set()
+        if name in self._due:
+            self._hurried.add(name)
+            self._due[name].set()
 
     def _replace(self, name: str, change: Callable[[NodeState], NodeState]) -> None:
         with self._lock:
@@ -222,11 +222,18 @@ class Router:
                 return
             after = change(before)
             self.states = {**self.states, name: after}
-        if (after.state, after.suspect) != (before.state, before.suspect) or after.lag != before.lag or after.trial != before.trial:
+        if self._says(after) != self._says(before):
+            self._ramp_until = max(self._ramp_until, after.returned_at + judgement.RAMP_S + 2 * TICK_S)
             self._choose()
-            if (after.state, after.suspect) != (before.state, before.suspect):
-                logger.info("%s is %s%s%s", name, after.state, ", suspect" if after.suspect else "", f": {after.reason}" if after.reason else "")
-                self._changed(name)
+        if (after.state, after.suspect) != (before.state, before.suspect):
+            logger.info("%s is %s%s%s", name, after.state, ", suspect" if after.suspect else "", f": {after.reason}" if after.reason else "")
+            self._changed(name)
+
+    def _says(self, state: NodeState) -> tuple[object, ...]:
+        """Return what the choices depend on."""
+        prompt = [(state.worst_lag_s <= rule.limits.max_lag_s, state.latency_s <= rule.limits.max_latency_s, rule.name == "local-first" and state.latency_s)
+                  for rule in self._rules.values()]
+        return state.takes_work, state.returned_at, *prompt
 
     def _choose(self) -> None:
         with self._lock:
