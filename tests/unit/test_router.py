@@ -2,6 +2,7 @@
 
 import json
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from pgunison.certificates import Certificates
+from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.contract.waiting import wait_until
 from pgunison.endpoints import FILE, Endpoint, Endpoints
 from pgunison.pool.node import Limits
@@ -20,7 +23,7 @@ DEADLINE_S = 20
 class Agent:
     """An agent on a loopback address: ``answer`` is what it says (None: it lets its caller wait), ``asked`` counts."""
 
-    def __init__(self, number: int):
+    def __init__(self, number: int, tls: ssl.SSLContext | None = None):
         self.name, self.asked, self.connections = f"node{number}", 0, 0
         self.answer: dict | bytes | None = {"ready": True, "reason": None, "life": "aa", "position": "0/10", "started": 1.0, "lag": []}
         self._ended = threading.Event()
@@ -58,6 +61,8 @@ class Agent:
                 """Its caller has gone."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.endpoint = Endpoint(self.name, number, "127.0.0.1", 1, self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -196,3 +201,25 @@ def test_a_fault_of_whoever_watches_ends_nothing(tmp_path, caplog):
         router.close()
         agent.end()
     assert "the router goes on" in caplog.text
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_agent_is_asked_by_tls_where_the_endpoints_say_so(tmp_path, trusted):
+    """Only one whose certificate comes from the cluster's authority, for the address that was asked."""
+    authority, other = Certificates("c", tmp_path / "own"), Certificates("c", tmp_path / "other")
+    authority.ensure()
+    other.ensure()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain((authority if trusted else other).node(NodeSpec("node1", 1, "127.0.0.1", "127.0.0.1")))
+    agent = Agent(1, context)
+    Endpoints("c", "d", (agent.endpoint,), str(authority.authorities)).write(tmp_path)
+    router = Router(tmp_path / FILE, {"g": Rule("round-robin", Limits(5, 5))}, lambda: None, lambda _: None)
+    router.start()
+    try:
+        router.await_first_answers(DEADLINE_S)
+        wait_until(lambda: None if router.states["node1"].state != "unknown" else "not yet", "it was asked", DEADLINE_S)
+        assert set(router.choices["g"].weights) == ({"node1"} if trusted else set())
+        assert trusted or "certificate verify failed" in router.why("node1")
+    finally:
+        router.close()
+        agent.end()
