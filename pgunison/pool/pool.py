@@ -223,7 +223,7 @@ class Pool:
             return
         self._router.proved(name)
         with self._changed:
-            lane.failure, lane.failures, lane.retry_at = "", 0, 0.0
+            lane.failure, lane.failures, lane.retry_at = "", 0, time.monotonic() + 0.2 if lane.gone else 0.0
             self._sessions.add(session)
             asked.pop(name, None)
         self._give_back(session)
@@ -378,9 +378,10 @@ class Pool:
                 lanes = {node: group.lanes[node] if node in group.lanes and group.lanes[node].endpoint == endpoint
                          else Lane(endpoint, group.group.connections_per_node) for node, endpoint in nodes.items()}
                 for lane in group.lanes.values():
-                    lane.gone = lane not in lanes.values()
                     state = self._router.states.get(lane.endpoint.name)
-                    if lane.gone or (state is not None and state.state == "silent"):
+                    # one that is drained waits for its clients to leave
+                    lane.gone = lane not in lanes.values() or (state is not None and state.state in ("silent", "not ready"))
+                    if lane.gone:
                         ended += _drain(lane)
                 group.lanes = lanes
             self._changed.notify_all()

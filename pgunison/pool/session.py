@@ -17,7 +17,7 @@ class Lane:
         self.endpoint, self.count = endpoint, count
         self.idle: deque[Session] = deque()
         self.made = 0
-        # the node is no node of the cluster any more
+        # the node is no node of the cluster any more, or takes no work: what comes back is closed
         self.gone = False
         # why the last attempt to connect failed, how often in a row, and when the next one may be made
         self.failure, self.failures, self.retry_at = "", 0, 0.0

@@ -16,6 +16,7 @@ import pytest
 
 from pgunison.contract.waiting import wait_until
 from pgunison.pool import ConnectionLost, Pool, PoolError, Unavailable, UnknownOutcome
+from tests.integration import orchestrator
 
 DEADLINE_S = 60
 GROUPS = ("writer1", "writer2", "reader1", "reader2")
@@ -365,6 +366,25 @@ def test_nobody_waits_for_a_node_that_is_frozen(pool, cluster, what):
     # far below the ten seconds that a statement may take; on a machine of its own it is below one
     assert longest_s < 4
     cluster.site.await_links("node3", ("node1", "node2"))
+    load.assert_truth(cluster, "node1")
+
+
+def test_a_node_that_is_drained_loses_its_work_without_an_error(pool, cluster):
+    with Load(pool, "drained") as load:
+        load.await_even(cluster.names(), DEADLINE_S)
+        orchestrator.run(cluster, "drain", "node1", "--grace", "60")
+        try:
+            assert "node1" not in pool.ready("writer1") and pool.busy("node1") == 0
+            load.shares()
+            time.sleep(1)
+            shares = load.shares()
+            assert all("node1" not in shares[group] and sum(shares[group].values()) > 0 for group in GROUPS), shares
+        finally:
+            orchestrator.run(cluster, "resume", "node1")
+        everybody_is_in(pool, cluster.names())
+        load.await_even(cluster.names(), DEADLINE_S)
+    assert not load.errors, load.errors
+    cluster.site.await_links("node1", ("node2", "node3"))
     load.assert_truth(cluster, "node1")
 
 
