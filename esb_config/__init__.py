@@ -12,6 +12,7 @@ import_classes = {
     "services.cluster": ["Cluster"],
     "services.node": ["Node"],
     "services.role": ["Role"],
+    "services.entry": ["Entry"],
     "services.table": ["Table"],
     "services.column": ["Column"],
     "services.sequence": ["Sequence"],

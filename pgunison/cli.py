@@ -12,8 +12,8 @@ from pgunison import interruption, output
 from pgunison.errors import OrchestratorError, UsageError
 
 # the module that holds each command: imported when it is called, or when all of them are shown
-COMMANDS = {name: f"pgunison.commands.{name}" for name in ("balancer", "conflicts", "down", "drain", "dsn", "logs", "renew", "restart", "resume",
-                                                                "status", "test", "up", "verify")}
+COMMANDS = {name: f"pgunison.commands.{name}" for name in ("balancer", "conflicts", "down", "drain", "dsn", "history", "logs", "renew", "restart",
+                                                                "resume", "status", "test", "up", "verify")}
 
 
 class Commands(click.Group):

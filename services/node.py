@@ -11,6 +11,8 @@ from pgunison.contract.phase import DRAINED, JOINING, SERVING
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.driver import Cursor, column_names, one_row
+from services.entry import Entry as OneEntry
+from services.entry import forget, newest
 from services.errors import ServiceError
 from services.faults import all_changes, doubt, guard_fault, in_words
 from services.kept import kept
@@ -40,8 +42,10 @@ class Node(microesb.ClassHandler):
     conflict_bytes: int
     by: str
     end: str
+    limit: int
     parent_object: "Cluster"
     Role: Iterable[OneRole]
+    Entry: Iterable[OneEntry]
 
     @retried
     def prepare(self) -> Result:
@@ -170,6 +174,23 @@ class Node(microesb.ClassHandler):
             cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::integer[]) AS pid", [ended])
         idle = sum(idle is True for _, idle in clients)
         return Result([f"ended {len(ended)} connections"] if ended else [], {"idle": idle, "running": len(clients) - idle})
+
+    @retried
+    def record(self) -> Result:
+        """Remember commands that were given to the cluster, and forget the oldest."""
+        result = Result()
+        with change(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            for entry in self.Entry:
+                entry.record(cursor, result)
+            forget(cursor)
+        return result
+
+    def history(self) -> Result:
+        """Answer the newest commands that were given to the cluster, as far as this node was told, ``limit`` at the most."""
+        with question(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            return Result(data={"entries": newest(cursor, self.limit)})
 
     def position(self) -> Result:
         """Answer the node's WAL position, and what each peer has confirmed to have applied of it: the two halves of a barrier."""

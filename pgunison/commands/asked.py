@@ -1,7 +1,5 @@
 """Which nodes a command could ask, and what it must say of the others."""
 
-import getpass
-import socket
 import sys
 from collections.abc import Collection
 
@@ -42,13 +40,3 @@ def warn_of_few(configuration: Configuration, cluster: ClusterState, name: str) 
     if len(ready) < configuration.min_nodes:
         print(f"warning: without {name} {len(ready) or 'no'} {'node is' if len(ready) == 1 else 'nodes are'} ready"
               f"{': ' if ready else ''}{', '.join(ready)}; min_nodes is {configuration.min_nodes}", file=sys.stderr)
-
-
-def who() -> str:
-    """Name the user who calls, and the machine, as the cluster remembers it."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        # a user without a name, as containers have them
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"[:100]

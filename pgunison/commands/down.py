@@ -1,9 +1,11 @@
 """``down``: stop the cluster, or one node of it; with ``--purge`` remove the cluster."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import click
 
+from pgunison.cluster.history import recorded
 from pgunison.cluster.observe import IMPATIENCE_S
 from pgunison.cluster.site import Site
 from pgunison.commands.asked import warn_of_few
@@ -24,13 +26,20 @@ def down(call: Call, purge: bool) -> None:
     with only_orchestrator(directory):
         site = call.site(make=True)
         nodes = [site.any_spec(name) for name in site.runtime.nodes()]
-        with progress.step(f"stop {', '.join(node.name for node in nodes) or 'nothing'}"), ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-            list(pool.map(site.runtime.stop, nodes))
+        # a cluster takes its history with it
+        with nullcontext() if purge else recorded(site, "down"):
+            stop(site, nodes, progress)
         if purge:
             with progress.step("remove the data"):
                 for node in nodes:
                     site.runtime.purge(node)
                 site.runtime.purge_all()
+
+
+def stop(site: Site, nodes: list[NodeSpec], progress: Progress) -> None:
+    """Stop nodes side by side."""
+    with progress.step(f"stop {', '.join(node.name for node in nodes) or 'nothing'}"), ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
+        list(pool.map(site.runtime.stop, nodes))
 
 
 def down_one(call: Call, name: str) -> None:
@@ -42,8 +51,8 @@ def down_one(call: Call, name: str) -> None:
             progress.say(f"{name} was never made: nothing to stop")
             return
         warn_of_few(site.configuration, site.observe(IMPATIENCE_S), name)
-        with progress.step(f"stop {name}"):
-            site.runtime.stop(node)
+        with recorded(site, f"down {name}"):
+            stop(site, [node], progress)
 
 
 def made(site: Site, name: str) -> NodeSpec:

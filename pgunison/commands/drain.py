@@ -3,8 +3,9 @@
 import click
 
 from pgunison.cluster.drain import let_go, refusal
+from pgunison.cluster.history import recorded, who
 from pgunison.cluster.observe import IMPATIENCE_S
-from pgunison.commands.asked import warn_of_few, who
+from pgunison.commands.asked import warn_of_few
 from pgunison.commands.call import Call
 from pgunison.directory import only_orchestrator
 from pgunison.progress import Progress
@@ -21,7 +22,7 @@ def drain(call: Call, name: str, grace_s: int, force: bool) -> None:
         found = site.call(name, "node.disconnect", end=end)
         return found["idle"], found["running"]
 
-    with only_orchestrator(call.directory()):
+    with only_orchestrator(call.directory()), recorded(site, f"drain {name} --grace {grace_s}{' --force' if force else ''}"):
         cluster = site.observe(IMPATIENCE_S)
         if (refused := refusal(cluster, name, force=force)) is not None:
             raise refused

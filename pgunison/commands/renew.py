@@ -2,6 +2,7 @@
 
 import click
 
+from pgunison.cluster.history import recorded
 from pgunison.cluster.renewal import renew as renew_certificates
 from pgunison.commands.call import Call
 from pgunison.directory import only_orchestrator
@@ -12,7 +13,8 @@ def renew(call: Call, authority: bool) -> None:
     """Make new certificates, or a new authority, while the cluster runs."""
     with only_orchestrator(call.directory()):
         site = call.site()
-        renew_certificates(site, Progress(), authority=authority)
+        with recorded(site, f"renew{' --authority' if authority else ''}"):
+            renew_certificates(site, Progress(), authority=authority)
 
 
 @click.command("renew")

@@ -2,6 +2,7 @@
 
 import click
 
+from pgunison.cluster.history import recorded
 from pgunison.commands.call import Call
 from pgunison.commands.up import start_one
 from pgunison.directory import only_orchestrator
@@ -12,7 +13,7 @@ def restart(call: Call, name: str) -> None:
     """Stop a node and bring it up again, with what it missed meanwhile; interrupted in between and called again, it starts it."""
     progress, site = Progress(), call.site()
     node = site.spec(name)
-    with only_orchestrator(call.directory()):
+    with only_orchestrator(call.directory()), recorded(site, f"restart {name}"):
         with progress.step(f"stop {name}"):
             site.runtime.stop(node)
         start_one(site, name, progress)

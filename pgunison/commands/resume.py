@@ -2,7 +2,7 @@
 
 import click
 
-from pgunison.commands.asked import who
+from pgunison.cluster.history import recorded, who
 from pgunison.commands.call import Call
 from pgunison.directory import only_orchestrator
 from pgunison.progress import Progress
@@ -12,7 +12,7 @@ def resume(call: Call, name: str) -> None:
     """Put a node into service again."""
     progress, site = Progress(), call.site()
     site.spec(name)
-    with only_orchestrator(call.directory()), progress.step(f"put {name} into service again"):
+    with only_orchestrator(call.directory()), recorded(site, f"resume {name}"), progress.step(f"put {name} into service again"):
         done = site.call(name, "node.resume", by=who())["changed"]
     if not done:
         progress.say(f"{name} was not drained")

@@ -6,6 +6,7 @@ import click
 
 from pgunison import report
 from pgunison.cluster.execute import bring_up
+from pgunison.cluster.history import recorded
 from pgunison.cluster.site import Site
 from pgunison.commands.asked import warn_of_surplus_tables
 from pgunison.commands.call import Call
@@ -25,7 +26,8 @@ def up(call: Call) -> None:
         require_same(call.configuration, site.directory, site.runtime.nodes())
         approve(site.directory, call.configuration.digest)
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
-        cluster = bring_up(site, progress)
+        with recorded(site, "up"):
+            cluster = bring_up(site, progress)
     warn_of_surplus_tables(call.configuration, cluster)
     healthy = report.table(site, cluster)
     progress.say(f"up after {time.monotonic() - began:.1f} s" + ("" if healthy else ", and not all is well"))
@@ -35,7 +37,7 @@ def up_one(call: Call, name: str) -> None:
     """Start one node, and mend it and its links; the others are left alone."""
     site = call.site()
     site.spec(name)
-    with only_orchestrator(call.directory()):
+    with only_orchestrator(call.directory()), recorded(site, f"up {name}"):
         start_one(site, name, Progress())
 
 

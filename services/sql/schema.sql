@@ -128,6 +128,17 @@ CREATE TABLE IF NOT EXISTS unison.member (
 -- Up to which beat of a life a seed may have brought changes that did not come from that life itself.
 CREATE TABLE IF NOT EXISTS unison.hearsay (life uuid PRIMARY KEY, number bigint NOT NULL);
 
+-- Who did what with the cluster, the newest of it, see services/entry.py. The same on every node but for what one of them missed.
+CREATE TABLE IF NOT EXISTS unison.history (
+    id uuid PRIMARY KEY,
+    command text NOT NULL,
+    who text NOT NULL,
+    began timestamptz NOT NULL,
+    ended timestamptz,
+    outcome text NOT NULL,
+    detail text
+);
+
 -- The conflict history, see conflict.sql. A deletion that lost has no row.
 CREATE TABLE IF NOT EXISTS unison.conflict (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
