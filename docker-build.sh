@@ -2,6 +2,7 @@
 # Builds the node's image, pgunison-node:VERSION and pgunison-node:latest.
 #
 # BASE_IMAGE  what it stands on, a Debian, with PostgreSQL 16 or newer or without any; by default what container/Dockerfile names
+# PYTHON      the Python with pip that has pgunison, where it is installed; by default .venv's, or python3
 # IMAGE       the image's name without a tag; by default pgunison-node
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -36,8 +37,8 @@ require_engine() {
 }
 
 find_python() {
-    python=python3
-    [ -x .venv/bin/python3 ] && python=.venv/bin/python3
+    python=${PYTHON:-python3}
+    [ -z "${PYTHON:-}" ] && [ -x .venv/bin/python3 ] && python=.venv/bin/python3
     "$python" -m pip --version >/dev/null 2>&1 || fail "there is no Python with pip" "$python -m pip does not run" "make install"
 }
 
@@ -52,12 +53,19 @@ require_base() {
 copy_code() {
     cp container/Dockerfile "$context"
     local package
-    # of the host's side what both sides agree on, and no more
-    for package in container esb_config services pgunison/contract; do
-        mkdir -p "$context/opt/pgunison/$package"
-        tar -C "$package" -c --exclude=__pycache__ --exclude=Dockerfile --exclude=requirements.txt . | tar -C "$context/opt/pgunison/$package" -x --no-same-owner
+    for package in container esb_config services; do
+        copy "$package" "$package"
     done
+    # of the host's side what both sides agree on, and no more; where pgunison is installed, this directory lies in it (pgunison/tree.py)
+    local contract=pgunison/contract
+    [ -d "$contract" ] || contract=../contract
+    copy "$contract" pgunison/contract
     chmod -R u=rwX,go=rX "$context/opt"
+}
+
+copy() {
+    mkdir -p "$context/opt/pgunison/$2"
+    tar -C "$1" -c --exclude=__pycache__ --exclude=Dockerfile --exclude=requirements.txt . | tar -C "$context/opt/pgunison/$2" -x --no-same-owner
 }
 
 # Here and not in the image's build, which then needs no network and leaves no pip behind.

@@ -10,6 +10,7 @@ import click
 
 from pgunison import interruption, output
 from pgunison.errors import OrchestratorError, UsageError
+from pgunison.program import WRITTEN, as_called, program_name
 
 # the module that holds each command: imported when it is called, or when all of them are shown
 COMMANDS = {name: f"pgunison.commands.{name}" for name in ("balancer", "conflicts", "down", "drain", "dsn", "history", "logs", "renew", "restart",
@@ -67,12 +68,14 @@ def main(more: Mapping[str, str] | None = None, config_path: Path | None = None)
     output.guard()
     try:
         # a command that only says something by its status exits with it; others return nothing
-        status = cli.main(standalone_mode=False, default_map={"config_path": config_path} if config_path else None) or 0
+        status = cli.main(standalone_mode=False, prog_name=program_name().split()[-1], default_map={"config_path": config_path} if config_path else None) or 0
         sys.stdout.flush()
         return status
     except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "orchestrator.py"
-        return _failed(UsageError(error.format_message(), f"called as {' '.join(['orchestrator.py', *sys.argv[1:]])[:200]}", f"python3 {where} --help"))
+        # without the program's own name
+        command = error.ctx.command_path.split()[1:] if isinstance(error, click.UsageError) and error.ctx else []
+        called = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        return _failed(UsageError(error.format_message(), f"called as {called[:200]}", " ".join([WRITTEN, *command, "--help"])))
     except click.exceptions.Exit as error:
         return error.exit_code
     except OrchestratorError as error:
@@ -89,7 +92,7 @@ def main(more: Mapping[str, str] | None = None, config_path: Path | None = None)
 
 
 def _failed(error: OrchestratorError) -> int:
-    print(error, file=sys.stderr)
+    print(as_called(str(error)), file=sys.stderr)
     return error.exit_status
 
 

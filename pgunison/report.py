@@ -9,6 +9,7 @@ from pgunison.cluster.desired import desired
 from pgunison.cluster.diagnosis import faults, sentence
 from pgunison.cluster.site import Site
 from pgunison.cluster.state import ClusterState, NodeState
+from pgunison.program import as_called
 
 ROW_SHOWN = 200
 HEADER = ("node", "address", "state", "receives from", "behind")
@@ -27,7 +28,7 @@ def as_dict(site: Site, cluster: ClusterState) -> dict[str, Any]:
              for link in sorted(cluster.links, key=lambda link: (link.source, link.target))]
     found = faults(wanted, cluster)
     return {"cluster": cluster.id, "runtime": site.runtime.name, "healthy": not found, "sentence": sentence(wanted, cluster), "nodes": nodes, "links": links,
-            "faults": [{"where": fault.where, "what": fault.what, "next": fault.next} for fault in found]}
+            "faults": [{"where": fault.where, "what": fault.what, "next": as_called(fault.next)} for fault in found]}
 
 
 def conflicts(found: list[dict[str, Any]], console: Console) -> None:
@@ -53,7 +54,7 @@ def table(site: Site, cluster: ClusterState, console: Console | None = None) -> 
     found = faults(wanted, cluster)
     # a message of a server may have several lines, and a line here is one thing
     for line in (*lines, *ending(site, cluster, datetime.now(UTC)), *(" ".join(str(fault).split()) for fault in found), sentence(wanted, cluster)):
-        console.print(line, markup=False, emoji=False)
+        console.print(as_called(line), markup=False, emoji=False)
     return not found
 
 

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 
 from pgunison.commands.call import Call
 from pgunison.errors import OrchestratorError
+from pgunison.tree import TREE
 
-PROJECT = Path(__file__).resolve().parents[2]
 TESTS = ("insert", "update", "select")
 
 
@@ -17,7 +16,7 @@ def test(call: Call, names: list[str]) -> None:
     """Run tests/test-<name>.py, one after another; OrchestratorError when one does not hold."""
     call.site()
     for name in names:
-        script = PROJECT / "tests" / f"test-{name}.py"
+        script = TREE / "tests" / f"test-{name}.py"
         done = subprocess.run([sys.executable, script, "--config", call.config_path.absolute(), "--runtime", call.runtime])
         if done.returncode:
             raise OrchestratorError(f"the {name} test does not hold", f"{script.name} ended with status {done.returncode}",

@@ -2,21 +2,23 @@
 
 import configparser
 import hashlib
+import sys
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgunison.errors import OrchestratorError
 from pgunison.runtime import engine
+from pgunison.tree import INSTALLED, PACKAGE, TREE
 
 if TYPE_CHECKING:
     import docker
     from docker.models.images import Image
 
-PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = ("container", "esb_config", "services", "pgunison/contract")
+# what a node runs: by the name that it has on a node
+PACKAGES = {name: TREE / name for name in ("container", "esb_config", "services")} | {"pgunison/contract": PACKAGE / "contract"}
 VERSION, CODE = "org.pgunison.version", "org.pgunison.code"
-HINT = "./docker-build.sh, or do without containers: --runtime process"
+BUILD = f"PYTHON={sys.executable} bash {TREE}/docker-build.sh" if INSTALLED else "./docker-build.sh"
+HINT = f"{BUILD}, or do without containers: --runtime process"
 
 
 def node_image(client: "docker.DockerClient", name: str) -> "Image":
@@ -30,7 +32,7 @@ def node_image(client: "docker.DockerClient", name: str) -> "Image":
     version = image.labels.get(VERSION)
     if version is None:
         raise OrchestratorError(f"the image {name} is none of pgunison", f"it has no label {VERSION}",
-                                "./docker-build.sh, or name another one at $.system.config.container.image")
+                                f"{BUILD}, or name another one at $.system.config.container.image")
     if version != own_version():
         raise OrchestratorError(f"the image {name} is of version {version}", f"this is pgunison {own_version()}", HINT)
     if image.labels.get(CODE) != own_code():
@@ -42,17 +44,19 @@ def node_image(client: "docker.DockerClient", name: str) -> "Image":
 def own_code() -> str:
     """Compute a digest of the sources that a node runs; ``docker-build.sh`` makes it the image's label."""
     digest = hashlib.sha256()
-    for path in sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*") if path.suffix in (".py", ".sql", ".yaml")):
+    found = {f"{name}/{path.relative_to(folder)}": path for name, folder in PACKAGES.items() for path in folder.rglob("*")
+             if path.suffix in (".py", ".sql", ".yaml")}
+    for name, path in sorted(found.items()):
         content = path.read_bytes()
-        digest.update(f"{path.relative_to(PROJECT)} {len(content)}\n".encode() + content)
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
 @cache
 def own_version() -> str:
-    """Read the version of this checkout."""
+    """Read the version of these sources."""
     parser = configparser.ConfigParser()
-    parser.read(PROJECT / "setup.cfg", encoding="utf-8")
+    parser.read(TREE / "setup.cfg", encoding="utf-8")
     return parser["metadata"]["version"]
 
 

@@ -19,12 +19,12 @@ from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime import binaries
 from pgunison.runtime.image import own_code
+from pgunison.tree import TREE, python_path
 
 if TYPE_CHECKING:
     # loaded late: what makes certificates takes its time, and here there are none
     from pgunison.certificates import Certificates
 
-PROJECT = Path(__file__).resolve().parents[2]
 # longer than the agent's own patience with PostgreSQL
 STOP_TIMEOUT_S = 120.0
 LOG_LINES = 2000
@@ -92,11 +92,11 @@ class ProcessRuntime:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._write_configuration(node, folder)
         # What of our environment could change what the agent or PostgreSQL does, stays behind.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8"}
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": python_path(), "LANG": "C.UTF-8"}
         with open(folder / "agent.err", "wb") as errors:
             self._started[node.name] = subprocess.Popen(
                 [sys.executable, "-m", "container.agent", folder / "agent.json"], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                cwd=PROJECT, env=environment, start_new_session=True)
+                cwd=TREE, env=environment, start_new_session=True)
 
     def outdated(self, node: NodeSpec) -> bool:
         """Tell whether the node's agent was started from other sources than ours, which it would answer and install as, or was told other settings."""
@@ -134,7 +134,8 @@ class ProcessRuntime:
         self._end_agent(node)
         # an agent that was killed leaves its PostgreSQL behind
         if (folder / "data" / "postmaster.pid").exists():
-            done = subprocess.run([sys.executable, "-m", "container.agent", folder / "agent.json", "stop"], cwd=PROJECT, capture_output=True, text=True)
+            done = subprocess.run([sys.executable, "-m", "container.agent", folder / "agent.json", "stop"], cwd=TREE,
+                                  env=os.environ | {"PYTHONPATH": python_path()}, capture_output=True, text=True)
             if done.returncode:
                 raise OrchestratorError(f"PostgreSQL of {node.name} does not end", done.stderr.strip()[-300:], f"see {folder}")
 

@@ -1,5 +1,6 @@
 """What a command loads: only what it needs, because that is most of its time."""
 
+import configparser
 import json
 import os
 import subprocess
@@ -88,3 +89,16 @@ def test_what_names_no_cluster_is_checked(made, document):
     made.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(UsageError):
         load(made)
+
+
+# --- what is installed ---
+
+
+def test_every_package_is_installed():
+    configuration = configparser.ConfigParser()
+    configuration.read(PROJECT / "setup.cfg")
+    named = set(configuration["options"]["packages"].split())
+    ours = {"pgunison." + str(path.parent.relative_to(PROJECT / "pgunison")).replace(os.sep, ".") for path in (PROJECT / "pgunison").rglob("*/__init__.py")}
+    nodes = {"pgunison._tree." + str(path.parent.relative_to(PROJECT)).replace(os.sep, ".")
+             for folder in ("container", "esb_config", "services") for path in (PROJECT / folder).rglob("__init__.py")}
+    assert named == {"pgunison", "pgunison._tree", "pgunison._tree.tests", "pgunison._tree.tests.byhand"} | ours | nodes
