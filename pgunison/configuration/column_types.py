@@ -6,22 +6,30 @@ A type without a schema is one of pg_catalog: the agent looks nowhere else. With
 import difflib
 import re
 
+# names side by side
+# fmt: off
+
 # what PostgreSQL 16 to 18 have in pg_catalog and a column can be of, and what SQL calls them
 BASE = frozenset([
-    "aclitem", "bit", "bool", "box", "bpchar", "bytea", "char", "cid", "cidr", "circle", "cstring", "date", "float4", "float8", "gtsvector", "inet",
-    "int2", "int2vector", "int4", "int8", "interval", "json", "jsonb", "jsonpath", "line", "lseg", "macaddr", "macaddr8", "money", "name", "numeric",
-    "oid", "oidvector", "path", "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary", "pg_dependencies", "pg_lsn", "pg_mcv_list", "pg_ndistinct",
-    "pg_node_tree", "pg_snapshot", "point", "polygon", "refcursor", "regclass", "regcollation", "regconfig", "regdictionary", "regnamespace",
-    "regoper", "regoperator", "regproc", "regprocedure", "regrole", "regtype", "text", "tid", "time", "timestamp", "timestamptz", "timetz", "tsquery",
-    "tsvector", "txid_snapshot", "uuid", "varbit", "varchar", "xid", "xid8", "xml", "int4range", "int8range", "numrange", "tsrange", "tstzrange",
-    "daterange", "int4multirange", "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange", "bigint", "int", "integer",
-    "smallint", "boolean", "character", "decimal", "dec", "real", "float", "nchar", "bigserial", "serial8"])
+    "aclitem", "bit", "bool", "box", "bpchar", "bytea", "char", "cid", "cidr", "circle", "cstring", "date", "float4",
+    "float8", "gtsvector", "inet", "int2", "int2vector", "int4", "int8", "interval", "json", "jsonb", "jsonpath",
+    "line", "lseg", "macaddr", "macaddr8", "money", "name", "numeric", "oid", "oidvector", "path",
+    "pg_brin_bloom_summary", "pg_brin_minmax_multi_summary", "pg_dependencies", "pg_lsn", "pg_mcv_list", "pg_ndistinct",
+    "pg_node_tree", "pg_snapshot", "point", "polygon", "refcursor", "regclass", "regcollation", "regconfig",
+    "regdictionary", "regnamespace", "regoper", "regoperator", "regproc", "regprocedure", "regrole", "regtype", "text",
+    "tid", "time", "timestamp", "timestamptz", "timetz", "tsquery", "tsvector", "txid_snapshot", "uuid", "varbit",
+    "varchar", "xid", "xid8", "xml", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange",
+    "int4multirange", "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange", "bigint",
+    "int", "integer", "smallint", "boolean", "character", "decimal", "dec", "real", "float", "nchar", "bigserial",
+    "serial8"])
 # of two or more words
-PHRASES = ("double precision", "bit varying", "character varying", "char varying", "national character", "national char", "national character varying",
-           "national char varying", "time with time zone", "time without time zone", "timestamp with time zone", "timestamp without time zone")
+PHRASES = (
+    "double precision", "bit varying", "character varying", "char varying", "national character", "national char",
+    "national character varying", "national char varying", "time with time zone", "time without time zone",
+    "timestamp with time zone", "timestamp without time zone")
 INTERVALS = tuple(f"interval {fields}" for fields in (
-    "year", "month", "day", "hour", "minute", "second", "year to month", "day to hour", "day to minute", "day to second", "hour to minute", "hour to second",
-    "minute to second"))
+    "year", "month", "day", "hour", "minute", "second", "year to month", "day to hour", "day to minute",
+    "day to second", "hour to minute", "hour to second", "minute to second"))
 KNOWN = BASE | frozenset(PHRASES) | frozenset(INTERVALS)
 NARROW_SERIALS = frozenset({"serial", "serial4", "serial2", "smallserial"})
 
@@ -30,17 +38,24 @@ TEXT = re.compile(r'[\w ".,()\[\]]+')
 NUMBERS = re.compile(r"\(\s*-?\d+\s*(,\s*-?\d+\s*)*\)")
 ARRAY = re.compile(r"(\s*\[\s*\d*\s*\])+$|\s+array(\s*\[\s*\d+\s*\])?$")
 
-TIMES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz", "tsrange", "tstzrange", "daterange", "tsmultirange", "tstzmultirange",
-                   "datemultirange"})
+TIMES = frozenset({
+    "date", "time", "timetz", "timestamp", "timestamptz", "tsrange", "tstzrange", "daterange", "tsmultirange",
+    "tstzmultirange", "datemultirange"})
 SEVERAL = frozenset({"tsrange", "tstzrange", "daterange", "tsmultirange", "tstzmultirange", "datemultirange"})
 # PostgreSQL's date and time input reads these as the moment, and passes over brackets and dots around them
 MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
-TEXTS = frozenset({"text", "varchar", "char", "bpchar", "character", "name", "nchar", "json", "jsonb", "xml", "bytea", "character varying", "char varying"})
+TEXTS = frozenset({
+    "text", "varchar", "char", "bpchar", "character", "name", "nchar", "json", "jsonb", "xml", "bytea",
+    "character varying", "char varying"})
 CALL = re.compile(r"\s*(\w+\s*\.\s*)*\w+\s*\(.*\)\s*", re.DOTALL)
-KEYWORDS = frozenset({"current_timestamp", "current_date", "current_time", "localtime", "localtimestamp", "current_user", "session_user", "user",
-                      "current_role", "current_catalog", "current_schema"})
-FUNCTIONS = {"now": "now", "current_timestamp": "now", "transaction_timestamp": "now", "clock_timestamp": "clock_timestamp",
-             "statement_timestamp": "statement_timestamp", "gen_random_uuid": "gen_random_uuid", "uuidv4": "gen_random_uuid", "uuidv7": "uuidv7"}
+KEYWORDS = frozenset({
+    "current_timestamp", "current_date", "current_time", "localtime", "localtimestamp", "current_user", "session_user",
+    "user", "current_role", "current_catalog", "current_schema"})
+FUNCTIONS = {
+    "now": "now", "current_timestamp": "now", "transaction_timestamp": "now", "clock_timestamp": "clock_timestamp",
+    "statement_timestamp": "statement_timestamp", "gen_random_uuid": "gen_random_uuid", "uuidv4": "gen_random_uuid",
+    "uuidv7": "uuidv7"}
+# fmt: on
 
 
 def type_fault(text: str) -> str | None:
