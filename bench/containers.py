@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from functools import partial
 
 import psycopg2
@@ -11,6 +10,7 @@ from bench.cluster import Cluster
 from bench.mesh import PASSWORD, TABLE1, create, subscribe, subscribe_all
 from chaos.runtimes import free_subnet
 from pgunison.configuration.sysconfig import IMAGE
+from pgunison.contract.waiting import wait_until
 
 START_TIMEOUT_S = 60.0
 # what the entry point of the official image does, in short
@@ -64,14 +64,13 @@ class NativeContainers(Cluster):
         return str(self._subnet[self.names.index(node) + 2])
 
     def _await(self, node: str) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
+        def pending() -> str | None:
             try:
                 return psycopg2.connect(self.dsn(node), connect_timeout=3).close()
             except psycopg2.OperationalError as error:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{node} does not accept connections: {error}") from error
-            time.sleep(0.05)
+                return str(error)
+
+        wait_until(pending, f"{node} accepts connections", START_TIMEOUT_S, pause_s=0.05)
 
 
 def _docker(*words: str) -> None:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from psycopg2 import sql
 from bench.cluster import Cluster
 from container.settings import postgresql_conf
 from pgunison.contract.agent import AgentConfiguration
+from pgunison.contract.waiting import wait_until
 from pgunison.runtime.binaries import find, server_user
 
 PASSWORD = "bench-only"
@@ -87,11 +87,8 @@ class NativeMesh(Cluster):
     def pause(self, source: str, target: str) -> None:
         """Stop a link, and wait until its apply worker has ended."""
         self.query(target, f"ALTER SUBSCRIPTION {link(source, target)} DISABLE")
-        deadline = time.monotonic() + 30
-        while self.query(target, "SELECT 1 FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL", [link(source, target)]):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the apply worker of {link(source, target)} does not end")
-            time.sleep(0.02)
+        worker = "SELECT pid FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL"
+        wait_until(lambda: self.query(target, worker, [link(source, target)]) or None, f"the apply worker of {link(source, target)} ends")
 
     def resume(self, source: str, target: str) -> None:
         """Let a link go on."""
@@ -111,11 +108,8 @@ class NativeMesh(Cluster):
 
     def revive(self, node: str) -> None:
         """Start a node that was killed, as soon as the last process of its former server has ended."""
-        deadline = time.monotonic() + 30
-        while not self.try_start(node):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{node} does not start: see {self._directory / node / 'log'}")
-            time.sleep(0.1)
+        log = self._directory / node / "log"
+        wait_until(lambda: None if self.try_start(node) else f"it does not, see {log}", f"{node} starts", pause_s=0.1)
 
     def try_start(self, node: str) -> bool:
         """Start a node whose server has ended; False when it does not start, which it cannot while a process of the former server is left."""

@@ -13,5 +13,7 @@ def as_called(text: str) -> str:
 
 def program_name() -> str:
     """Return the words that call the program again."""
-    called = Path(sys.argv[0]).name
-    return {"pgunison": "pgunison", "__main__.py": "python3 -m pgunison"}.get(called, WRITTEN)
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py" and called.parent.name == "pgunison":
+        return "python3 -m pgunison"
+    return "pgunison" if called.name == "pgunison" else WRITTEN

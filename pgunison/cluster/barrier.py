@@ -1,11 +1,11 @@
 """The barrier: every node has applied all that was committed anywhere before it was asked for."""
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pgunison.cluster.site import Site
+from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError
 
 
@@ -43,11 +43,11 @@ class Barrier:
 
     def wait(self, timeout_s: float = 120.0) -> None:
         """Wait until the barrier is passed; OrchestratorError with the reason why not when it takes longer."""
-        deadline = time.monotonic() + timeout_s
-        while (reason := self.pending()) is not None:
-            if time.monotonic() > deadline:
-                raise OrchestratorError(f"the nodes have not caught up after {timeout_s:.0f} s", reason, "python3 orchestrator.py status shows the links")
-            time.sleep(0.02)
+        try:
+            wait_until(self.pending, "the nodes have caught up", timeout_s)
+        except Late as late:
+            raise OrchestratorError(f"the nodes have not caught up after {timeout_s:.0f} s", late.last,
+                                    "python3 orchestrator.py status shows the links") from late
 
     def _look(self) -> dict[str, dict[str, Any]]:
         with ThreadPoolExecutor(max_workers=len(self._names)) as pool:

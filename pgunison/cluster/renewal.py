@@ -1,6 +1,5 @@
 """Renewal: new certificates while the cluster runs, each seen at work before the next."""
 
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -8,6 +7,7 @@ from pgunison.agents import Agents
 from pgunison.certificates import Certificates, shown
 from pgunison.cluster.site import Site
 from pgunison.configuration.sysconfig import NodeSpec
+from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.progress import Progress
 
@@ -68,8 +68,7 @@ def _old(site: Site, certificates: Certificates, node: NodeSpec) -> str | None:
 
 
 def _await(node: NodeSpec, pending: Callable[[], str | None]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while (reason := pending()) is not None:
-        if time.monotonic() > deadline:
-            raise OrchestratorError(f"{node.name} does not take its new certificate", reason, f"python3 orchestrator.py logs {node.name}")
-        time.sleep(0.1)
+    try:
+        wait_until(pending, f"{node.name} shows its new certificate", TIMEOUT_S, pause_s=0.1)
+    except Late as late:
+        raise OrchestratorError(f"{node.name} does not take its new certificate", late.last, f"python3 orchestrator.py logs {node.name}") from late

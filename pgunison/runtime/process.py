@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.contract.agent import AgentConfiguration, capacity
+from pgunison.contract.waiting import Late, wait_until
 from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime import binaries
@@ -142,17 +142,22 @@ class ProcessRuntime:
     def _end_agent(self, node: NodeSpec) -> None:
         """End the agent that holds the lock, and one that we started and that has not taken it yet."""
         told: set[int] = set()
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        while self._starting(node) or self.state(node) == "running":
+
+        def pending() -> str | None:
+            if not self._starting(node) and self.state(node) != "running":
+                return None
+            # one that was only about to be the agent is found later
             for pid in self._agents(node) - told:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
                 told.add(pid)
-            if time.monotonic() > deadline:
-                processes = " ".join(map(str, sorted(told)))
-                raise OrchestratorError(f"the agent of {node.name} does not end", f"process {processes}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
-                                        f"see {self._folder(node) / 'agent.log'}, then kill -9 {processes}")
-            time.sleep(0.02)
+            return " ".join(map(str, sorted(told)))
+
+        try:
+            wait_until(pending, f"the agent of {node.name} ends", STOP_TIMEOUT_S)
+        except Late as late:
+            raise OrchestratorError(f"the agent of {node.name} does not end", f"process {late.last}, {STOP_TIMEOUT_S:.0f} s after SIGTERM",
+                                    f"see {self._folder(node) / 'agent.log'}, then kill -9 {late.last}") from late
         self._started.pop(node.name, None)
 
     def _agents(self, node: NodeSpec) -> set[int]:

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from pgunison.cluster import barrier
 from pgunison.cluster.barrier import Barrier, lsn
 from pgunison.errors import OrchestratorError
 
@@ -80,7 +79,7 @@ def test_waiting_ends_when_the_last_has_confirmed(monkeypatch):
         if len(slept) == 3:
             site.confirmed["node1"]["node2"] = "0/1000"
 
-    monkeypatch.setattr(barrier.time, "sleep", sleep)
+    monkeypatch.setattr("pgunison.contract.waiting.time.sleep", sleep)
     made.wait()
     assert len(slept) == 3
 
