@@ -8,7 +8,7 @@ from rich.console import Console
 from pgunison.cluster.desired import desired
 from pgunison.cluster.diagnosis import faults, sentence
 from pgunison.cluster.site import Site
-from pgunison.cluster.state import ClusterState, NodeState
+from pgunison.cluster.state import ClusterState, Link, NodeState
 from pgunison.program import as_called
 
 ROW_SHOWN = 200
@@ -60,12 +60,12 @@ def table(site: Site, cluster: ClusterState, console: Console | None = None) -> 
 
 def _row(site: Site, cluster: ClusterState, node: NodeState) -> tuple[str, ...]:
     incoming = sorted((link for link in cluster.links if link.target == node.name), key=lambda link: link.source)
-    streaming = [link for link in incoming if link.state == "streaming"]
+    streaming = [link for link in incoming if link.state == Link.STREAMING]
     # that a node takes nothing while it is down is said by its own state
-    others = [f"{link.source} is down" if link.state == "source down" else f"{link.source} {link.state}"
-              for link in incoming if link.state not in ("streaming", "target down")]
+    others = [f"{link.source} is down" if link.state == Link.SOURCE_DOWN else f"{link.source} {link.state}"
+              for link in incoming if link.state not in (Link.STREAMING, Link.TARGET_DOWN)]
     receives = ", ".join(([f"{len(streaming)} of {len(incoming)} streaming"] if incoming else ["-"]) + others)
-    unknown = any(link.lag_bytes is None and link.state != "streaming" for link in incoming)
+    unknown = any(link.lag_bytes is None and link.state != Link.STREAMING for link in incoming)
     behind = max((link.lag_bytes or 0 for link in incoming), default=0)
     address = f"{site.runtime.address(site.any_spec(node.name))}:{site.configuration.postgresql_port}"
     return node.name, address, node.state, receives, f"{behind} bytes" if not unknown else f"{behind} bytes or more" if behind else "unknown"

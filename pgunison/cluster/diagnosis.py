@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
+from pgunison.cluster.state import ClusterState, Condition, Link, LinkState, NodeState
 from pgunison.contract.phase import in_words
+from pgunison.runtime.runtime import Process
 
 UP = "python3 orchestrator.py up"
 # deletions are collected about a minute after everybody has them; a node that is away for longer than this is worth a line
@@ -32,7 +33,7 @@ def faults(wanted: ClusterState, actual: ClusterState) -> tuple[Fault, ...]:
     """
     nodes = [fault for node in actual.nodes for fault in _node_faults(node, wanted.find(node.name))]
     nodes += [Fault(node.name, "it is not there", UP) for node in wanted.nodes if actual.find(node.name) is None]
-    links = sorted((link for link in actual.links if link.state != "streaming" or link.reason), key=lambda link: (link.source, link.target))
+    links = sorted((link for link in actual.links if link.state != Link.STREAMING or link.reason), key=lambda link: (link.source, link.target))
     down = {node.name for node in actual.nodes if not node.answers and not node.postgresql}
     # what is said of the node is not said again of each of its links
     return (*nodes, *(_link_fault(link) for link in links if link.source not in down and link.target not in down))
@@ -40,8 +41,8 @@ def faults(wanted: ClusterState, actual: ClusterState) -> tuple[Fault, ...]:
 
 def sentence(wanted: ClusterState, actual: ClusterState) -> str:
     """Sum the cluster up: ``healthy: 3 of 3 nodes ready, 6 of 6 links streaming``, or how many faults and the first of them."""
-    ready = sum(node.state == "ready" for node in actual.nodes)
-    streaming = sum(link.state == "streaming" for link in actual.links)
+    ready = sum(node.state == Condition.READY for node in actual.nodes)
+    streaming = sum(link.state == Link.STREAMING for link in actual.links)
     counted = f"{ready} of {len(actual.nodes)} nodes ready, {streaming} of {len(actual.links)} links streaming"
     found = faults(wanted, actual)
     if not found:
@@ -53,11 +54,11 @@ def sentence(wanted: ClusterState, actual: ClusterState) -> str:
 def _node_faults(node: NodeState, wanted: NodeState | None) -> Iterator[Fault]:
     if node.postgresql and not node.answers:
         # one that ended is started again; one that stands still holds its place
-        following = UP if node.process != "running" else f"python3 orchestrator.py logs {node.name}; end the agent if it stands still, then up"
+        following = UP if node.process != Process.RUNNING else f"python3 orchestrator.py logs {node.name}; end the agent if it stands still, then up"
         yield Fault(node.name, node.problem or "its agent does not answer; PostgreSQL serves", following)
-    elif node.process == "absent":
+    elif node.process == Process.ABSENT:
         yield Fault(node.name, "it was never made, or its data was removed", UP)
-    elif node.process != "running":
+    elif node.process != Process.RUNNING:
         yield Fault(node.name, node.problem or "it does not run", UP)
     elif node.problem:
         yield Fault(node.name, node.problem, f"python3 orchestrator.py logs {node.name}")
@@ -90,5 +91,5 @@ def _table_faults(node: NodeState, wanted: NodeState | None) -> Iterator[Fault]:
 
 
 def _link_fault(link: LinkState) -> Fault:
-    following = UP if link.state in TO_SUBSCRIBE else f"python3 orchestrator.py logs {link.target}"
+    following = UP if link.state.mended_by_subscribing else f"python3 orchestrator.py logs {link.target}"
     return Fault(f"{link.source} to {link.target}", f"{link.state}: {link.reason}" if link.reason else link.state, following)

@@ -8,10 +8,10 @@ from typing import Any
 from pgunison.agents import QUESTION_TIMEOUT_S, Agents, AgentUnreachable
 from pgunison.cluster.desired import comparable
 from pgunison.cluster.probe import postgresql_answers
-from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.state import ClusterState, Link, LinkState, NodeState, TableState
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.errors import OrchestratorError
-from pgunison.runtime.runtime import Runtime
+from pgunison.runtime.runtime import Process, Runtime
 
 # How long a node has to show that it lives, where somebody asks how the cluster is, who wants to know now, also of the nodes that are well. Who brings it
 # up has time (Site.observe).
@@ -44,10 +44,10 @@ def _look(configuration: Configuration, runtime: Runtime, agents: Agents, spec: 
           pool: ThreadPoolExecutor) -> Look:
     process = runtime.state(spec)
     unknown = NodeState(spec.name, spec.index, process=process, prepared=False, serving=False)
-    if process == "absent" or process != "running" and not runtime.has_server(spec):
+    if process == Process.ABSENT or process != Process.RUNNING and not runtime.has_server(spec):
         return Look(unknown, {}, {})
     postgresql = pool.submit(postgresql_answers, runtime.address(spec), configuration.postgresql_port, 0.7 * patience_s).result
-    if process != "running":
+    if process != Process.RUNNING:
         serves = postgresql()
         return Look(replace(unknown, problem="its agent does not run; PostgreSQL serves", postgresql=True) if serves else unknown, {}, {})
     found: dict[str, Any] = {}
@@ -97,52 +97,52 @@ def _reason(link: LinkState, sender: dict[str, Any] | None) -> str | None:
     source, target = link.source, link.target
     removed = sender is not None and sender["wal_status"] == "lost"
     return {
-        "streaming": None,
-        "missing": f"{target} has no subscription to {source}",
-        "unseeded": f"{target} has not merged yet what {source} held before",
-        "incomplete": f"the subscription of {target} lacks a table",
-        "disabled": f"the subscription of {target} is disabled",
-        "slot lost": f"{source} removed changes that {target} had not taken" if removed else f"{source} has no replication slot for {target}",
-        "source down": f"{source} does not answer",
-        "target down": f"{target} does not answer",
-        "worker down": f"{target} runs no apply worker for it; it failed {'once' if link.errors == 1 else f'{link.errors} times'}",
-        "catching up": f"{target} is {link.lag_bytes} bytes behind",
-        "connecting": f"{target} is not connected to {source}",
+        Link.STREAMING: None,
+        Link.MISSING: f"{target} has no subscription to {source}",
+        Link.UNSEEDED: f"{target} has not merged yet what {source} held before",
+        Link.INCOMPLETE: f"the subscription of {target} lacks a table",
+        Link.DISABLED: f"the subscription of {target} is disabled",
+        Link.SLOT_LOST: f"{source} removed changes that {target} had not taken" if removed else f"{source} has no replication slot for {target}",
+        Link.SOURCE_DOWN: f"{source} does not answer",
+        Link.TARGET_DOWN: f"{target} does not answer",
+        Link.WORKER_DOWN: f"{target} runs no apply worker for it; it failed {'once' if link.errors == 1 else f'{link.errors} times'}",
+        Link.CATCHING_UP: f"{target} is {link.lag_bytes} bytes behind",
+        Link.CONNECTING: f"{target} is not connected to {source}",
     }[link.state]
 
 
-def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None, sender: dict[str, Any] | None) -> str:
+def _link_state(source: Look, target: Look, subscription: dict[str, Any] | None, sender: dict[str, Any] | None) -> Link:
     if target.node.postgresql and sender is not None:
         # its agent cannot be asked, and its PostgreSQL goes on: what the other end sees is what is
         return _sender_state(sender)
     if not target.node.answers:
-        return "target down" if target.node.process != "absent" else "missing"
+        return Link.TARGET_DOWN if target.node.process != Process.ABSENT else Link.MISSING
     if subscription is None:
-        return "missing"
-    if source.node.process == "absent":
+        return Link.MISSING
+    if source.node.process == Process.ABSENT:
         # its data was removed, and the slot with it
-        return "slot lost"
+        return Link.SLOT_LOST
     if not subscription["seeded"]:
-        return "unseeded"
+        return Link.UNSEEDED
     if not subscription["complete"]:
-        return "incomplete"
+        return Link.INCOMPLETE
     if not subscription["enabled"]:
-        return "disabled"
+        return Link.DISABLED
     if source.node.postgresql:
-        return "streaming" if subscription["worker"] else "worker down"
+        return Link.STREAMING if subscription["worker"] else Link.WORKER_DOWN
     if not source.node.answers:
-        return "source down"
+        return Link.SOURCE_DOWN
     if sender is None or sender["wal_status"] == "lost":
-        return "slot lost"
+        return Link.SLOT_LOST
     if not subscription["worker"]:
-        return "worker down"
+        return Link.WORKER_DOWN
     return _sender_state(sender)
 
 
-def _sender_state(sender: dict[str, Any]) -> str:
+def _sender_state(sender: dict[str, Any]) -> Link:
     if sender["wal_status"] == "lost":
-        return "slot lost"
+        return Link.SLOT_LOST
     # the peer's first word is up to where it has this node: whoever relies on the link may rely on that, too
     if not sender.get("told", True):
-        return "connecting"
-    return {"streaming": "streaming", "catchup": "catching up"}.get(sender["state"], "connecting")
+        return Link.CONNECTING
+    return {"streaming": Link.STREAMING, "catchup": Link.CATCHING_UP}.get(sender["state"], Link.CONNECTING)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
 
-from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.state import ClusterState, Link, LinkState, NodeState, TableState
 from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from pgunison.errors import OrchestratorError
+from pgunison.runtime.runtime import Process
 
 
 def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
@@ -21,11 +22,11 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     Raises OrchestratorError when no step leads there: a node too many, or a table with other columns.
     """
     _refuse_surplus(desired, actual)
-    steps: list[Step] = [StartNode(node.name) for node in desired.nodes if actual.node(node.name).process != "running"]
-    unseen = [node for node in actual.nodes if node.process == "stopped" or node.problem]
+    steps: list[Step] = [StartNode(node.name) for node in desired.nodes if actual.node(node.name).process != Process.RUNNING]
+    unseen = [node for node in actual.nodes if node.process == Process.STOPPED or node.problem]
     if unseen:
         # what such a node holds is not known yet: bring it up, look again, then plan on
-        steps += [ReplaceNode(node.name) for node in unseen if node.process == "running" and not node.current]
+        steps += [ReplaceNode(node.name) for node in unseen if node.process == Process.RUNNING and not node.current]
         return steps + [AwaitNode(node.name) for node in unseen]
     # an agent of another version would install what that version brings; and what another version's database holds can be asked only afterwards
     renewed = [step for node in desired.nodes for step in _renew(node, actual)]
@@ -46,14 +47,14 @@ def plan(desired: ClusterState, actual: ClusterState) -> list[Step]:
     joined = list(members)
     for node in newcomers:
         found = actual.node(node.name)
-        if found.process == "absent":
+        if found.process == Process.ABSENT:
             steps.append(AwaitNode(node.name))
         steps += _equip(node, found)
         peers = tuple(peer.name for peer in joined)
         # first the others to the newcomer, which holds nothing yet: so they have nothing to copy
         wanted = [(peer, node.name) for peer in peers] + [(node.name, peer) for peer in peers]
-        steps += [Subscribe(target, source) for target, source in wanted if actual.link(source, target).state in TO_SUBSCRIBE]
-        if any(actual.link(source, target).state != "streaming" for target, source in wanted):
+        steps += [Subscribe(target, source) for target, source in wanted if actual.link(source, target).state.mended_by_subscribing]
+        if any(actual.link(source, target).state != Link.STREAMING for target, source in wanted):
             steps.append(AwaitLinks(node.name, peers))
         steps += _open(node, found)
         steps.append(AdmitNode(node.name))
@@ -70,9 +71,9 @@ def narrow(desired: ClusterState, actual: ClusterState, name: str) -> tuple[Clus
     """
     found = actual.node(name)
     others = [node for node in desired.nodes if node.name != name]
-    made = [each for each in (actual.find(node.name) for node in others) if each is not None and each.process != "absent"]
+    made = [each for each in (actual.find(node.name) for node in others) if each is not None and each.process != Process.ABSENT]
     unfit = {node.name: why for node in made if (why := _unfit(node, found, desired.node(name).tables)) is not None}
-    if unfit and (found.process == "absent" or found.answers and not found.serving and not found.stale and not found.fault):
+    if unfit and (found.process == Process.ABSENT or found.answers and not found.serving and not found.stale and not found.fault):
         raise OrchestratorError(f"{name} has not joined the cluster yet, and can only when all members are well",
                                 "; ".join(f"{other} {why}" for other, why in unfit.items()), "python3 orchestrator.py up")
     members = {node.name for node in made if node.name not in unfit and node.serving}
@@ -134,9 +135,9 @@ def _link(members: list[NodeState], desired: ClusterState, actual: ClusterState,
         peers = tuple(peer.name for peer in members[:position])
         pairs = [(node.name, peer) for peer in peers] + [(peer, node.name) for peer in peers]
         steps = [Subscribe(target, source) for target, source in pairs
-                 if actual.link(source, target).state in TO_SUBSCRIBE or target in renewed]
+                 if actual.link(source, target).state.mended_by_subscribing or target in renewed]
         yield from steps
-        if steps or any(actual.link(source, target).state != "streaming" for target, source in pairs):
+        if steps or any(actual.link(source, target).state != Link.STREAMING for target, source in pairs):
             yield AwaitLinks(node.name, peers)
 
 
@@ -153,13 +154,13 @@ def _renew(node: NodeState, actual: ClusterState) -> Iterator[Step]:
     A link that does not stream now is not waited for: it is mended when every node is of one version.
     """
     found = actual.node(node.name)
-    if found.process != "running" or found.current:
+    if found.process != Process.RUNNING or found.current:
         return
     yield ReplaceNode(node.name)
     yield AwaitNode(node.name)
     # what its links do can be asked only of a database of its agent's version
     yield PrepareNode(node.name, node.roles)
     peers = tuple(peer.name for peer in actual.nodes if peer.name != node.name and found.serving and peer.serving
-                  and {actual.link(node.name, peer.name).state, actual.link(peer.name, node.name).state} <= {"streaming", "catching up"})
+                  and {actual.link(node.name, peer.name).state, actual.link(peer.name, node.name).state} <= {Link.STREAMING, Link.CATCHING_UP})
     if peers:
         yield AwaitLinks(node.name, peers)

@@ -10,6 +10,7 @@ from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.progress import Progress
+from pgunison.runtime.runtime import Process
 
 TIMEOUT_S = 60.0
 
@@ -27,7 +28,7 @@ def renew(site: Site, progress: Progress, *, authority: bool) -> None:
         with progress.step("make a new authority"):
             certificates.renew_authority()
     certificates.renew_client()
-    nodes = [node for node in site.configuration.nodes if site.runtime.state(node) == "running"]
+    nodes = [node for node in site.configuration.nodes if site.runtime.state(node) == Process.RUNNING]
     for node in nodes:
         with progress.step(f"let {node.name} trust it"):
             site.runtime.put_certificates(node)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgunison import credentials
 from pgunison.cluster.desired import column_description
-from pgunison.cluster.state import ClusterState, TableState
+from pgunison.cluster.state import ClusterState, Link, TableState
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.directory import cluster_directory
 from pgunison.endpoints import Endpoint, Endpoints
@@ -115,9 +115,9 @@ class Site:
         deadline, least = time.monotonic() + LINKS_TIMEOUT_S, None
         while True:
             cluster = self.observe()
-            waiting = [link for peer in peers for link in (cluster.link(peer, node), cluster.link(node, peer)) if link.state != "streaming"]
+            waiting = [link for peer in peers for link in (cluster.link(peer, node), cluster.link(node, peer)) if link.state != Link.STREAMING]
             # a slot that was lost meanwhile does not come back by waiting: the caller looks again, and subscribes again
-            if not waiting or any(link.state == "slot lost" for link in waiting):
+            if not waiting or any(link.state == Link.SLOT_LOST for link in waiting):
                 return
             lag = sum(link.lag_bytes or 0 for link in waiting)
             if least is None or lag < least:

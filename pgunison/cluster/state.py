@@ -2,7 +2,58 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
+
+from pgunison.runtime.runtime import Process
+
+
+class Link(StrEnum):
+    """What a link does. ``streaming`` is the healthy state."""
+
+    STREAMING = "streaming"
+    CATCHING_UP = "catching up"
+    CONNECTING = "connecting"
+    WORKER_DOWN = "worker down"
+    SOURCE_DOWN = "source down"
+    TARGET_DOWN = "target down"
+    # subscribed a moment ago: what it does then is not seen yet
+    STARTING = "starting"
+    MISSING = "missing"
+    # what the source held before is not merged yet
+    UNSEEDED = "unseeded"
+    # it lacks a table
+    INCOMPLETE = "incomplete"
+    DISABLED = "disabled"
+    # the source has no slot for it, or removed changes that were not taken
+    SLOT_LOST = "slot lost"
+
+    @property
+    def carries(self) -> bool:
+        """Tell whether changes flow, or will in a moment."""
+        return self in (Link.STREAMING, Link.CATCHING_UP, Link.CONNECTING, Link.WORKER_DOWN)
+
+    @property
+    def mended_by_subscribing(self) -> bool:
+        """Tell whether subscribing again mends it; the other states are mended by waiting, or by what is done to a node."""
+        return self in (Link.MISSING, Link.UNSEEDED, Link.INCOMPLETE, Link.DISABLED, Link.SLOT_LOST)
+
+
+class Condition(StrEnum):
+    """A node, summed up in a word. ``ready`` is the healthy one."""
+
+    READY = "ready"
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    # its PostgreSQL serves
+    AGENT_DOWN = "agent down"
+    UNAVAILABLE = "unavailable"
+    # an old copy of its data was put back
+    STALE = "stale"
+    JOINING = "joining"
+    # out of service for a while
+    DRAINED = "drained"
+    FAULTY = "faulty"
 
 
 @dataclass(frozen=True)
@@ -36,7 +87,7 @@ class NodeState:
 
     name: str
     index: int
-    process: str = "running"
+    process: Process = Process.RUNNING
     problem: str | None = None
     prepared: bool = True
     serving: bool = True
@@ -56,24 +107,24 @@ class NodeState:
     @property
     def answers(self) -> bool:
         """Tell whether the node can be asked for its rows."""
-        return self.process == "running" and self.problem is None
+        return self.process == Process.RUNNING and self.problem is None
 
     @property
-    def state(self) -> str:
-        """Sum the node up in a word; ``ready`` is the healthy one."""
+    def state(self) -> Condition:
+        """Sum the node up."""
         if self.postgresql and not self.answers:
-            return "agent down"
-        if self.process != "running":
-            return self.process
+            return Condition.AGENT_DOWN
+        if self.process != Process.RUNNING:
+            return Condition(self.process)
         if self.problem:
-            return "unavailable"
+            return Condition.UNAVAILABLE
         if self.stale:
-            return "stale"
+            return Condition.STALE
         if not self.serving:
-            return "joining"
+            return Condition.JOINING
         if self.drained:
-            return "drained"
-        return "faulty" if self.fault or self.unkept or any(table.fault for table in self.tables) else "ready"
+            return Condition.DRAINED
+        return Condition.FAULTY if self.fault or self.unkept or any(table.fault for table in self.tables) else Condition.READY
 
     def table(self, schema: str, name: str) -> TableState | None:
         return next((table for table in self.tables if (table.schema, table.name) == (schema, name)), None)
@@ -81,21 +132,17 @@ class NodeState:
 
 @dataclass(frozen=True)
 class LinkState:
-    """Replication from ``source`` to ``target``; ``streaming`` is the healthy state.
+    """Replication from ``source`` to ``target``.
 
-    missing, unseeded, incomplete (lacks a table), disabled and "slot lost" are mended by subscribing again; the others by waiting.
     ``reason`` says why it does not stream, in words; None while it does.
     """
 
     source: str
     target: str
-    state: str = "streaming"
+    state: Link = Link.STREAMING
     lag_bytes: int | None = field(default=None, compare=False)
     errors: int = field(default=0, compare=False)
     reason: str | None = field(default=None, compare=False)
-
-
-TO_SUBSCRIBE = {"missing", "unseeded", "incomplete", "disabled", "slot lost"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +166,7 @@ class ClusterState:
         return next((node for node in self.nodes if node.name == name), None)
 
     def link(self, source: str, target: str) -> LinkState:
-        return next((link for link in self.links if (link.source, link.target) == (source, target)), LinkState(source, target, "missing"))
+        return next((link for link in self.links if (link.source, link.target) == (source, target)), LinkState(source, target, Link.MISSING))
 
     def with_node(self, changed: NodeState) -> "ClusterState":
         """Return this cluster with the node of that name replaced, or added."""
@@ -143,4 +190,4 @@ class ClusterState:
             for peer in self.nodes:
                 if node is not peer and node.serving and peer.serving:
                     link = self.link(node.name, peer.name)
-                    assert link.state != "missing", f"{node.name} and {peer.name} serve, their link is missing"
+                    assert link.state != Link.MISSING, f"{node.name} and {peer.name} serve, their link is missing"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgunison.agents import QUESTION_TIMEOUT_S
-from pgunison.cluster.state import ClusterState, LinkState, TableState
+from pgunison.cluster.state import ClusterState, Link, LinkState, TableState
+from pgunison.runtime.runtime import Process
 
 if TYPE_CHECKING:
     from pgunison.cluster.site import Site
@@ -29,7 +30,7 @@ class StartNode:
         site.runtime.start(site.spec(self.node))
 
     def after(self, cluster: ClusterState) -> ClusterState:
-        return cluster.with_node(replace(cluster.node(self.node), process="running", problem="PostgreSQL starts"))
+        return cluster.with_node(replace(cluster.node(self.node), process=Process.RUNNING, problem="PostgreSQL starts"))
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class SetUpTable:
         if before is None:
             # the links that exist do not carry it yet
             for link in cluster.links:
-                if link.target == self.node and link.state in ("streaming", "disabled"):
-                    cluster = cluster.with_link(replace(link, state="incomplete"))
+                if link.target == self.node and link.state in (Link.STREAMING, Link.DISABLED):
+                    cluster = cluster.with_link(replace(link, state=Link.INCOMPLETE))
         return cluster.with_node(replace(node, tables=_with_table(node.tables, made)))
 
 
@@ -126,7 +127,7 @@ class Subscribe:
         site.call(self.target, "subscription.setup", SEED_TIMEOUT_S, Subscription=site.subscription(self.source))
 
     def after(self, cluster: ClusterState) -> ClusterState:
-        return cluster.with_link(LinkState(self.source, self.target, "starting"))
+        return cluster.with_link(LinkState(self.source, self.target, Link.STARTING))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.directory import only_orchestrator
 from pgunison.errors import UsageError
 from pgunison.progress import Progress
+from pgunison.runtime.runtime import Process
 
 
 def down(call: Call, purge: bool) -> None:
@@ -47,7 +48,7 @@ def down_one(call: Call, name: str) -> None:
     progress, site = Progress(), call.site()
     with only_orchestrator(call.directory()):
         node = made(site, name)
-        if site.runtime.state(node) == "absent":
+        if site.runtime.state(node) == Process.ABSENT:
             progress.say(f"{name} was never made: nothing to stop")
             return
         warn_of_few(site.configuration, site.observe(IMPATIENCE_S), name)

@@ -11,9 +11,6 @@ from pgunison.commands.asked import require_all, warn_of_surplus_tables, who_ans
 from pgunison.commands.call import Call
 from pgunison.errors import NotConverged
 
-# links in these states carry changes, or will in a moment
-CARRYING = ("streaming", "catching up", "connecting", "worker down")
-
 
 def verify(call: Call) -> None:
     """Compare the nodes that answer, and say how many rows are the same.
@@ -23,7 +20,7 @@ def verify(call: Call) -> None:
     site = call.site()
     cluster = site.observe(IMPATIENCE_S)
     asked, missing = who_answers(cluster, call.names())
-    broken = sorted((link for link in cluster.links if link.state not in CARRYING and link.source in asked and link.target in asked),
+    broken = sorted((link for link in cluster.links if not link.state.carries and link.source in asked and link.target in asked),
                     key=lambda link: (link.source, link.target))
     for link in broken:
         print(f"warning: {link.source} to {link.target} is {link.state}", file=sys.stderr)

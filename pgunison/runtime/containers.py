@@ -18,6 +18,7 @@ from pgunison.errors import OrchestratorError
 from pgunison.runtime import engine
 from pgunison.runtime.archive import last_lines, pack
 from pgunison.runtime.image import node_image
+from pgunison.runtime.runtime import Process
 
 if TYPE_CHECKING:
     # at run time only where an engine is asked: it takes a fifth of a second
@@ -69,13 +70,13 @@ class DockerRuntime:
             names = {container.labels[NODE] for container in found}
             return sorted(names | {volume.attrs["Labels"][NODE] for volume in self._client.volumes.list(filters=self._filter())})
 
-    def state(self, node: NodeSpec) -> str:
+    def state(self, node: NodeSpec) -> Process:
         """Tell whether the node is absent, stopped or running; one that is paused or off the network is stopped: it takes a start to have it back."""
         with engine.asked_to(f"look at {node.name}"):
             container = self._container(node)
             if container is None:
-                return "absent" if self._volume(node) is None else "stopped"
-            return "running" if container.status == "running" and self._attached(container, node) else "stopped"
+                return Process.ABSENT if self._volume(node) is None else Process.STOPPED
+            return Process.RUNNING if container.status == "running" and self._attached(container, node) else Process.STOPPED
 
     def has_server(self, node: NodeSpec) -> bool:
         """Tell whether a PostgreSQL runs on the node's data without its agent; in a container all ends with it."""

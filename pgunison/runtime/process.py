@@ -19,6 +19,7 @@ from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime import binaries
 from pgunison.runtime.image import own_code
+from pgunison.runtime.runtime import Process
 from pgunison.tree import TREE, python_path
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ class ProcessRuntime:
         folder = self._directory / "nodes"
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
 
-    def state(self, node: NodeSpec) -> str:
+    def state(self, node: NodeSpec) -> Process:
         """Tell whether the node is absent, stopped or running."""
         folder = self._folder(node)
         if not folder.exists():
-            return "absent"
-        return "running" if _held(folder / "agent.lock") else "stopped"
+            return Process.ABSENT
+        return Process.RUNNING if _held(folder / "agent.lock") else Process.STOPPED
 
     def has_server(self, node: NodeSpec) -> bool:
         """Tell whether a PostgreSQL runs on the node's data; it may without its agent."""
@@ -81,7 +82,7 @@ class ProcessRuntime:
 
     def start(self, node: NodeSpec) -> None:
         """Start the node's agent if it does not run; does not wait for it."""
-        if self.state(node) == "running":
+        if self.state(node) == Process.RUNNING:
             return
         folder = self._folder(node)
         if len(os.fsencode(folder)) > SOCKET_PATH_LIMIT:
@@ -124,7 +125,7 @@ class ProcessRuntime:
         if self._starting(node):
             return
         errors = self._folder(node) / "agent.err"
-        if self.state(node) != "running" and errors.exists() and errors.stat().st_size:
+        if self.state(node) != Process.RUNNING and errors.exists() and errors.stat().st_size:
             raise OrchestratorError(f"the agent of {node.name} ended", errors.read_text(errors="replace").strip().splitlines()[-1],
                                     f"python3 orchestrator.py logs {node.name}")
 
@@ -144,7 +145,7 @@ class ProcessRuntime:
         told: set[int] = set()
 
         def pending() -> str | None:
-            if not self._starting(node) and self.state(node) != "running":
+            if not self._starting(node) and self.state(node) != Process.RUNNING:
                 return None
             # one that was only about to be the agent is found later
             for pid in self._agents(node) - told:

@@ -1,6 +1,7 @@
 """What every runtime can do: the one kind of thing that the rest of the host knows of where nodes live."""
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,15 @@ from pgunison.credentials import Credentials
 if TYPE_CHECKING:
     # not at run time: what makes certificates takes its time, and not every runtime has any
     from pgunison.certificates import Certificates
+
+
+class Process(StrEnum):
+    """Whether a node is there, and runs."""
+
+    # it was never made, or its data was removed
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    RUNNING = "running"
 
 
 class Runtime(Protocol):
@@ -39,7 +49,7 @@ class Runtime(Protocol):
         """List the names of the nodes that are there."""
         ...
 
-    def state(self, node: NodeSpec) -> str:
+    def state(self, node: NodeSpec) -> Process:
         """Tell whether the node is absent, stopped or running."""
         ...
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pgunison.cluster.diagnosis import Fault, faults, sentence
-from pgunison.cluster.state import LinkState, TableState
+from pgunison.cluster.state import Link, LinkState, TableState
 from tests.unit.world import table, wanted
 
 WANTED = wanted(3, table("table1"))
@@ -43,17 +43,18 @@ def test_what_is_wrong_with_a_node(cluster, what, following):
 
 
 @pytest.mark.parametrize(("link", "following"), [
-    (LinkState("node1", "node2", "slot lost", reason="it was dropped"), "up"), (LinkState("node1", "node2", "disabled"), "up"),
-    (LinkState("node1", "node2", "worker down", reason="null value in column a"), "logs node2"),
-    (LinkState("node1", "node2", "streaming", reason="it fails again and again"), "logs node2"),
-    (LinkState("node1", "node2", "catching up"), "logs node2")])
+    (LinkState("node1", "node2", Link.SLOT_LOST, reason="it was dropped"), "up"), (LinkState("node1", "node2", Link.DISABLED), "up"),
+    (LinkState("node1", "node2", Link.WORKER_DOWN, reason="null value in column a"), "logs node2"),
+    (LinkState("node1", "node2", Link.STREAMING, reason="it fails again and again"), "logs node2"),
+    (LinkState("node1", "node2", Link.CATCHING_UP), "logs node2")])
 def test_what_is_wrong_with_a_link(link, following):
     fault, = faults(WANTED, WANTED.with_link(link))
     assert fault == Fault("node1 to node2", f"{link.state}: {link.reason}" if link.reason else link.state, f"python3 orchestrator.py {following}")
 
 
 def test_a_node_that_is_down_is_said_once_and_not_of_each_of_its_links():
-    cluster = changed(process="stopped", tables=()).with_link(LinkState("node1", "node2", "target down")).with_link(LinkState("node2", "node1", "source down"))
+    cluster = changed(process="stopped", tables=())
+    cluster = cluster.with_link(LinkState("node1", "node2", Link.TARGET_DOWN)).with_link(LinkState("node2", "node1", Link.SOURCE_DOWN))
     assert [fault.where for fault in faults(WANTED, cluster)] == ["node2"]
 
 

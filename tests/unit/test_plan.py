@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pgunison.cluster.execute import ROUNDS
 from pgunison.cluster.plan import narrow, plan
-from pgunison.cluster.state import TO_SUBSCRIBE, ClusterState, LinkState, NodeState
+from pgunison.cluster.state import ClusterState, Link, LinkState, NodeState
 from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 from pgunison.errors import OrchestratorError
 from tests.unit.world import MENDED_BY_WAITING, ROLES, Stuck, World, absent, table, wanted
@@ -227,16 +227,16 @@ def test_a_node_that_does_not_answer_is_waited_for():
     assert_done(world, desired)
 
 
-@pytest.mark.parametrize("state", sorted(TO_SUBSCRIBE - {"missing", "unseeded", "incomplete"}))
+@pytest.mark.parametrize("state", [Link.DISABLED, Link.SLOT_LOST])
 def test_a_link_between_members_that_only_a_subscription_mends(state):
     desired = wanted(2, ONE)
-    assert plan(desired, desired.with_link(LinkState("node1", "node2", state))) == [Subscribe("node2", "node1"), AwaitLinks("node2", ("node1",))]
+    assert plan(desired, desired.with_link(LinkState("node1", "node2", Link(state)))) == [Subscribe("node2", "node1"), AwaitLinks("node2", ("node1",))]
 
 
 @pytest.mark.parametrize("state", [state for state in MENDED_BY_WAITING if state != "streaming"])
 def test_a_link_between_members_that_waiting_mends(state):
     desired = wanted(2, ONE)
-    assert plan(desired, desired.with_link(LinkState("node1", "node2", state))) == [AwaitLinks("node2", ("node1",))]
+    assert plan(desired, desired.with_link(LinkState("node1", "node2", Link(state)))) == [AwaitLinks("node2", ("node1",))]
 
 
 def test_a_fault_of_the_merge_is_mended_by_setting_the_table_up_again():
@@ -252,7 +252,7 @@ def test_nothing_is_done_to_a_node_with_an_old_copy_of_its_data():
     """And what the others need is done without it."""
     state = wanted(3, ONE)
     state = state.with_node(replace(state.node("node2"), stale="node1 has more of it", serving=False))
-    state = state.with_link(LinkState("node1", "node2", "disabled")).with_link(LinkState("node1", "node3", "slot lost"))
+    state = state.with_link(LinkState("node1", "node2", Link.DISABLED)).with_link(LinkState("node1", "node3", Link.SLOT_LOST))
     assert plan(wanted(3, ONE), state) == [Subscribe("node3", "node1"), AwaitLinks("node3", ("node1",))]
 
 
@@ -358,7 +358,7 @@ def any_state(draw) -> ClusterState:
             if source is not target:
                 # a subscription lives on the target, its slot on the source
                 lost = draw(LINKS) if target.tables else "missing"
-                state = state.with_link(LinkState(source.name, target.name, "slot lost" if lost != "missing" and source.process == "absent" else lost))
+                state = state.with_link(LinkState(source.name, target.name, Link.SLOT_LOST if lost != "missing" and source.process == "absent" else Link(lost)))
     return state
 
 
@@ -406,7 +406,7 @@ def test_one_node_is_started_and_its_links_are_mended_and_nothing_else_is(name):
     others = [node.name for node in desired.nodes if node.name != name]
     assert [world.nodes[other].process for other in others] == ["stopped", "stopped"]
     bring_up(world, desired)
-    state = world.look().with_link(LinkState(*others, "disabled")).with_link(LinkState(name, others[0], "disabled"))
+    state = world.look().with_link(LinkState(*others, Link.DISABLED)).with_link(LinkState(name, others[0], Link.DISABLED))
     assert plan(*narrow(desired, state, name)) == [Subscribe(others[0], name), AwaitLinks(name, tuple(others))]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pgunison import report
 from pgunison.cluster.desired import desired
-from pgunison.cluster.state import LinkState
+from pgunison.cluster.state import Link, LinkState
 from pgunison.configuration.sysconfig import load
 
 CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
@@ -40,7 +40,7 @@ def test_the_json_has_the_shape_of_the_contract():
 
 
 def test_a_faulty_cluster_in_json():
-    link = LinkState("node1", "node2", "target down", 512, 3, "node2 is gone")
+    link = LinkState("node1", "node2", Link.TARGET_DOWN, 512, 3, "node2 is gone")
     cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="PostgreSQL starts")).with_link(link)
     made = json.loads(json.dumps(report.as_dict(SITE, cluster)))
     assert made["healthy"] is False
@@ -58,7 +58,7 @@ def test_the_table_of_a_healthy_cluster():
 
 
 def test_the_table_names_what_is_not_well():
-    cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="[red]PostgreSQL[/red] starts")).with_link(LinkState("node2", "node1", "source down", 512))
+    cluster = HEALTHY.with_node(replace(HEALTHY.nodes[1], problem="[red]PostgreSQL[/red] starts")).with_link(LinkState("node2", "node1", Link.SOURCE_DOWN, 512))
     cluster = cluster.with_node(replace(cluster.nodes[2], tables=(replace(cluster.nodes[2].tables[0], fault="triggers are missing"),)))
     lines = printed(cluster)
     assert lines[1] == "node1 127.28.64.2:5432 ready 1 of 2 streaming, node2 is down 512 bytes"
@@ -71,7 +71,8 @@ def test_the_table_names_what_is_not_well():
 
 def test_in_a_pipe_a_node_is_a_line_without_trailing_blanks_however_narrow():
     reason = "a reason of several lines\nthat says :x: [bold]much[/bold] " + "x" * 200
-    cluster = HEALTHY.with_link(LinkState("node2", "node1", "worker down", 0, 4, reason)).with_node(replace(HEALTHY.nodes[2], warnings=("the disk is full",)))
+    cluster = HEALTHY.with_link(LinkState("node2", "node1", Link.WORKER_DOWN, 0, 4, reason))
+    cluster = cluster.with_node(replace(HEALTHY.nodes[2], warnings=("the disk is full",)))
     output = io.StringIO()
     assert report.table(SITE, cluster, Console(file=output, width=20, soft_wrap=True)) is False
     lines = output.getvalue().splitlines()
@@ -89,9 +90,9 @@ def test_a_terminal_narrower_than_the_table_shows_a_value_a_line():
 
 
 def test_how_far_behind_is_not_made_up():
-    cluster = HEALTHY.with_link(LinkState("node2", "node1", "source down"))
+    cluster = HEALTHY.with_link(LinkState("node2", "node1", Link.SOURCE_DOWN))
     assert printed(cluster)[1].endswith("node2 is down unknown")
-    assert printed(cluster.with_link(LinkState("node3", "node1", "streaming", 7)))[1].endswith("node2 is down 7 bytes or more")
+    assert printed(cluster.with_link(LinkState("node3", "node1", Link.STREAMING, 7)))[1].endswith("node2 is down 7 bytes or more")
 
 
 @pytest.mark.parametrize("process", ["absent", "stopped"])

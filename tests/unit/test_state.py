@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.state import ClusterState, Link, LinkState, NodeState, TableState
 
 TABLE = TableState("public", "table1", (("id",),))
 OTHER = TableState("public", "table2", (("id",),))
@@ -38,7 +38,7 @@ def test_what_only_tells_how_it_goes_is_not_compared():
 
 
 @pytest.mark.parametrize("changed", [
-    CLUSTER.with_link(LinkState("node1", "node2", "catching up")), CLUSTER.with_node(replace(NODE1, serving=False)),
+    CLUSTER.with_link(LinkState("node1", "node2", Link.CATCHING_UP)), CLUSTER.with_node(replace(NODE1, serving=False)),
     CLUSTER.with_node(replace(NODE1, tables=())), CLUSTER.with_node(replace(NODE1, roles=("writer1",))),
     CLUSTER.with_node(replace(NODE1, tables=(replace(TABLE, open=False),)))])
 def test_what_matters_is_compared(changed):
@@ -51,11 +51,11 @@ def test_nodes_stand_in_the_order_of_their_index():
 
 
 def test_one_link_between_two_nodes():
-    changed = CLUSTER.with_link(LinkState("node1", "node2", "disabled"))
+    changed = CLUSTER.with_link(LinkState("node1", "node2", Link.DISABLED))
     assert len(changed.links) == 2
     assert changed.link("node1", "node2").state == "disabled"
     assert changed.link("node2", "node1").state == "streaming"
-    assert changed.link("node1", "node7") == LinkState("node1", "node7", "missing")
+    assert changed.link("node1", "node7") == LinkState("node1", "node7", Link.MISSING)
 
 
 def test_look_up():
@@ -78,7 +78,7 @@ def test_no_table_is_open_without_its_merge(change):
 
 
 def test_nodes_that_serve_are_linked():
-    unlinked = CLUSTER.with_link(LinkState("node2", "node1", "missing"))
+    unlinked = CLUSTER.with_link(LinkState("node2", "node1", Link.MISSING))
     assert broken(unlinked) == "node2 and node1 serve, their link is missing"
     unlinked.with_node(replace(NODE1, serving=False)).check_invariants()
 
@@ -87,9 +87,9 @@ def test_a_link_may_lack_a_table_that_is_closed_everywhere():
     # so it is while a running cluster gets a new table
     closed = replace(OTHER, open=False)
     cluster = CLUSTER.with_node(replace(NODE1, tables=(TABLE, closed))).with_node(replace(NODE2, tables=(TABLE, closed)))
-    cluster.with_link(LinkState("node1", "node2", "incomplete")).check_invariants()
+    cluster.with_link(LinkState("node1", "node2", Link.INCOMPLETE)).check_invariants()
 
 
 @pytest.mark.parametrize("state", ["streaming", "disabled", "unseeded", "incomplete", "catching up", "source down", "target down"])
 def test_a_link_that_is_only_late_loses_nothing(state):
-    CLUSTER.with_link(LinkState("node1", "node2", state)).check_invariants()
+    CLUSTER.with_link(LinkState("node1", "node2", Link(state))).check_invariants()

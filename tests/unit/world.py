@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 from pgunison.cluster.state import ClusterState, LinkState, NodeState, TableState
+from pgunison.cluster.state import Link as State
 from pgunison.cluster.steps import AdmitNode, AwaitLinks, AwaitNode, OpenTable, PrepareNode, Publish, ReplaceNode, SetUpTable, StartNode, Step, Subscribe
 
 ROLES = ("reader1", "unison_owner", "unison_replicator", "writer1")
@@ -27,7 +28,7 @@ def wanted(nodes: int, *tables: TableState) -> ClusterState:
 def absent(desired: ClusterState) -> ClusterState:
     """Return the same cluster before anything was made."""
     nodes = tuple(NodeState(node.name, node.index, "absent", prepared=False, serving=False) for node in desired.nodes)
-    return ClusterState(desired.id, nodes, frozenset(replace(link, state="missing") for link in desired.links))
+    return ClusterState(desired.id, nodes, frozenset(replace(link, state=State.MISSING) for link in desired.links))
 
 
 class Stuck(Exception):
@@ -66,7 +67,7 @@ class World:
         """Return what the orchestrator sees; without ``hidden``, what is there, also on nodes that cannot be asked."""
         nodes = [(replace(node, tables=()) if node.fault and hidden else node) if _answers(node) or not hidden
                  else NodeState(node.name, node.index, node.process, node.problem, prepared=False, serving=False) for node in self.nodes.values()]
-        links = frozenset(LinkState(*ends, self._link_state(*ends, hidden)) for ends in permutations(self.nodes, 2))
+        links = frozenset(LinkState(*ends, State(self._link_state(*ends, hidden))) for ends in permutations(self.nodes, 2))
         return ClusterState(self.id, tuple(sorted(nodes, key=lambda node: node.index)), links)
 
     def _link_state(self, source: str, target: str, hidden: bool) -> str:
