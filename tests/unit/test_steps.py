@@ -38,5 +38,5 @@ def asked(tmp_path, monkeypatch) -> list[dict]:
 def test_a_step_asks_what_its_service_takes(asked):
     for call in asked:
         check(call)
-    changing = {name for name, service in services().items() if service.changes}
-    assert {call["SYSServiceID"] for call in asked} == changing - {"node.maintain", "node.sweep"}
+    assert {call["SYSServiceID"] for call in asked} == {"node.prepare", "publication.setup", "node.admit", "table.setup", "table.open", "subscription.setup"}
+    assert {call["SYSServiceID"] for call in asked} <= {name for name, service in services().items() if service.changes}
