@@ -1,7 +1,7 @@
-"""README.md: a screen or two, and nothing in it that is not there.
+"""README.md: a screen or two, and nothing in it that is not there. And all documents: what they point to is there.
 
-Its commands are read, not run: each one that it names must be one of the command line, with its options and arguments.
-What links of README and of the documents point to must exist.
+Commands of README are read, not run: each one that it names must be one of the command line, with its options and arguments.
+Links, and names of files and folders in code, must exist.
 """
 
 import re
@@ -20,10 +20,23 @@ README = PROJECT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 DOCUMENTS = [README, *(PROJECT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
 LINES, COLUMNS = 150, 100
+PACKAGES = {"bench", "chaos", "container", "docs", "esb_config", "pgunison", "services", "tests"}
 
 # a call of the program: by its alias, or by the file
 CALL = re.compile(r"(?:(?<![\w./\]-])pgunison|orchestrator\.py)(?= [\w-])((?: [\w./-]+)*)")
+# a file by its ending, a folder by its slash
+NAME = re.compile(r"(?<![\w./-])(?:[\w./-]+\.(?:py|sql|md|yaml|json|cfg|toml|d2|sh|mjs)\b(?!\.)|(?:[a-z_][a-z\d_-]*/)+(?![\w.*]))")
+# what a run makes, and what CONTRIBUTING.md has a reader make
+MADE = {"endpoints.json", "rows.sql", "secrets/",
+        "esb_config/services/table.count.yaml", "services/sql/count_insert.sql", "chaos/workloads/counters.py"}
+# one is written by "make docs", the other by everybody at once
+UNWRAPPED = ("services.md", "CHANGELOG.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
+
+
+def prose(text: str) -> str:
+    """Leave fences out."""
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def code(text: str) -> list[str]:
@@ -99,3 +112,35 @@ def test_every_link_to_a_file_leads_somewhere(document):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+def lost_names(text: str, folder: Path) -> list[str]:
+    """List the files and folders that a text names in code and that are nowhere; a bare name may be anywhere."""
+    places = (folder, PROJECT, *(PROJECT / name for name in ("tests", "pgunison", "services")))
+    known = {path.name for package in PROJECT.iterdir() if package.name in PACKAGES for path in package.rglob("*")}
+    names = {found for span in re.findall(r"`([^`]+)`", prose(text)) for found in NAME.findall(span)} - MADE
+    return sorted(name for name in names if not any((place / name).exists() for place in places)
+                  and ("/" in name or name not in known))
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=lambda path: str(path.relative_to(PROJECT)))
+def test_every_file_that_is_named_is_there(document):
+    text = document.read_text(encoding="utf-8")
+    # what was decided otherwise since speaks of what was there
+    assert lost_names(text, document.parent) == [] or re.search(r"^Replaced by \[decision", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("text", "lost"), [
+    ("`services/sql/settle.sql`, `settle.sql` and `chaos/` are there", []),
+    ("`services/sql/settled.sql` and `settled.sql` and `chaotic/` are not", ["chaotic/", "services/sql/settled.sql", "settled.sql"]),
+    ("```\nrestore.sql\n``` and nowhere.sql are not in code", []),
+])
+def test_a_file_that_is_gone_is_found(text, lost):
+    assert lost_names(text, PROJECT) == lost
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if path.name not in UNWRAPPED], ids=lambda path: str(path.relative_to(PROJECT)))
+def test_lines_of_documents_fit_a_screen(document):
+    # tables and links cannot be broken
+    lines = [line for line in prose(document.read_text(encoding="utf-8")).splitlines() if len(line) > COLUMNS and not line.startswith(("|", "<", "["))]
+    assert lines == []
