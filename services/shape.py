@@ -57,7 +57,7 @@ class Shape:
             "tombstone_arrival": sql.Identifier(self.companion("tombstone_arrival")), "node": sql.Literal(node_index),
             "key": joined(key), "key_size": self._key_size(), "columns": joined(stored), "updatable": joined(updatable),
         } | {f"{alias}_key": joined(key, alias)
-              for alias in ("t", "d", "n", "o", "r", "new", "gone", "arriving", "incoming")}
+              for alias in ("t", "d", "n", "o", "r", "new", "gone", "arriving", "incoming", "inserted")}
         names["same_key"] = sql.SQL("({})").format(sql.SQL(" AND ").join(
             [sql.SQL("{} OPERATOR(pg_catalog.=) {}").format(sql.Identifier("old", column), sql.Identifier("new", column)) for column in key]))
         # a whole row, but for what is generated: transition tables hold no virtual columns, images hold none at all
@@ -85,15 +85,19 @@ class Shape:
         key, bits, mask = sql.Identifier(self.key[0]), sql.Literal(RANGE.bit_length() - 1), sql.Literal(RANGE - 1)
         # the last key of a range has place 0, like that before its first, and is never fresh: so these can be short
         parts = {"known": sql.Identifier("unison", known), "known_text": name,
-                 "drawn_fresh": sql.SQL("NEW.{key} > pg_catalog.pg_sequence_last_value({name}) + {start} AND NEW.{key} < {end}").format(
-                     key=key, start=sql.Literal(RANGE * node_index), name=name, end=sql.Literal(RANGE * (node_index + 1))),
+                 "drawn_last": sql.SQL("pg_catalog.pg_sequence_last_value({name}) OPERATOR(pg_catalog.+) {start}").format(
+                     name=name, start=sql.Literal(RANGE * node_index)),
+                 "n_drawn_fresh": sql.SQL("n.{key} OPERATOR(pg_catalog.>) part.last_known AND n.{key} OPERATOR(pg_catalog.<) {end}").format(
+                     key=key, end=sql.Literal(RANGE * (node_index + 1))),
                  "sent_fresh": sql.SQL("(NEW.{key} >> {bits}) = NEW.modified_node AND (NEW.{key} & {mask}) > pg_catalog.pg_sequence_last_value({name})").format(
                      key=key, bits=bits, mask=mask, name=name)}
         for alias in aliases:
             its = sql.Identifier(alias, self.key[0])
-            place, node = sql.SQL("({} & {})").format(its, mask), sql.SQL("({} >> {})").format(its, bits)
+            # with qualified operators: bury.sql has no search_path of its own
+            place, node = sql.SQL("({} OPERATOR(pg_catalog.&) {})").format(its, mask), sql.SQL("({} >> {})").format(its, bits)
             parts |= {f"{alias}_place": place, f"{alias}_node": node, f"{alias}_known": sql.SQL(
-                "({place} <= pg_catalog.pg_sequence_last_value({name}) OR unison.know({name}, {node}, {place}))").format(place=place, name=name, node=node)}
+                "({place} OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value({name}) OR unison.know_key({name}, {its}))").format(
+                    place=place, name=name, its=its)}
         return parts
 
     def _key_size(self) -> sql.Composable:

@@ -4,14 +4,15 @@
 -- enable_seqscan, which is off for the rest of the session: a function's own setting would cost more than all of the short cut. The search_path needs
 -- no setting: an apply worker's is empty, and the seed sets its own.
 -- Where a worker has ever failed, the first transaction of a session takes no short cut, and a seed never does: so a worker that met an unforeseen row of a
--- fresh key, and failed, merges it at its next try.
+-- fresh key, and failed, merges it at its next try. unison.careful is that transaction, or 'never'; the first row of the next one finds that it has ended.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     ready boolean;
+    careful text;
 BEGIN
     -- A fresh key from the writer's own sequence (know.sql): nothing can be known of it here, and the native path is the cheapest.
-    IF {sent_fresh} AND nullif(current_setting('unison.careful', true), '') <> pg_current_xact_id()::text THEN
+    IF {sent_fresh} AND current_setting('unison.careful', true) = 'never' THEN
         RETURN NEW;
     END IF;
     -- what is inserted below comes through here again
@@ -19,9 +20,12 @@ BEGIN
         RETURN NEW;
     END IF;
     ready := {new_known} AND {indexed};
-    IF nullif(current_setting('unison.careful', true), '') IS NULL THEN
+    careful := nullif(current_setting('unison.careful', true), '');
+    IF careful IS NULL THEN
         PERFORM set_config('unison.careful', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_subscription_stats WHERE apply_error_count > 0)
                                              THEN pg_current_xact_id()::text ELSE 'never' END, false);
+    ELSIF careful NOT IN ('never', pg_current_xact_id()::text) THEN
+        PERFORM set_config('unison.careful', 'never', false);
     END IF;
     -- two workers, or one and a seed, may insert at once, and only this ends that without an error
     INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE

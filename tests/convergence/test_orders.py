@@ -58,7 +58,7 @@ FEW = [(length, {"keys": keys, "clock": clock, "initial": "present", "sees": "al
        for length, keys in ((3, 1), (2, 2)) for clock in ("right", "equal", "falling")]
 MERGE = r"_(merge|merge_row|merge_image|settle)$"
 # the key is not made known (services/sql/know.sql)
-LEFT_FRESH = r"<= pg_catalog\.pg_sequence_last_value", "> -2 OR 0 <= pg_catalog.pg_sequence_last_value"
+LEFT_FRESH = r"OPERATOR\(pg_catalog\.<=\) pg_catalog\.pg_sequence_last_value", "> -2 OR 0 <= pg_catalog.pg_sequence_last_value"
 CHOSEN = SETS | (LARGER if os.environ.get("PGUNISON_ORDERS") == "all" else {})
 
 

@@ -110,7 +110,7 @@ OWN = [
     "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL;END'",
     "ALTER FUNCTION {function}() SECURITY INVOKER", "ALTER FUNCTION {function}() SET SCHEMA public",
     "ALTER FUNCTION {function}() RENAME TO no_image", "DROP FUNCTION {function}() CASCADE",
-    "DROP FUNCTION unison.know(regclass, bigint, bigint)", "DROP FUNCTION unison.guard() CASCADE",
+    "DROP FUNCTION unison.know_key(regclass, bigint)", "DROP FUNCTION unison.guard() CASCADE",
     "ALTER TABLE unison.node ADD COLUMN more int", "DROP TABLE unison.conflict",
     "ALTER TABLE unison.replicated_table RENAME TO tables", "ALTER TABLE unison.seeded SET SCHEMA public",
     "ALTER SCHEMA unison RENAME TO union_", "DROP SCHEMA unison CASCADE", "CREATE TABLE unison.mine ()",
@@ -350,8 +350,8 @@ def test_a_part_of_the_merge_that_is_off_is_named_and_mended(cluster, companions
     ("DROP FUNCTION unison.guard() CASCADE", "event trigger unison_guard"),
     ("CREATE OR REPLACE FUNCTION unison.guard() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",
      "function unison.guard"),
-    ("CREATE OR REPLACE FUNCTION unison.know(known regclass, node bigint, place bigint) RETURNS boolean LANGUAGE sql"
-     " AS 'SELECT true'", "function unison.know")])
+    ("CREATE OR REPLACE FUNCTION unison.know_key(known regclass, key bigint) RETURNS boolean LANGUAGE sql"
+     " AS 'SELECT true'", "function unison.know_key")])
 def test_a_guard_that_is_off_is_named_and_mended(cluster, superuser, statement, named):
     superuser.execute(statement)
     assert set(faults(cluster)) == {"goods", "things", "mark"} and named in faults(cluster)["goods"]

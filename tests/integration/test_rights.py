@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import re
 import socket
 import threading
 import time
@@ -175,6 +176,86 @@ def test_nobody_can_call_or_attach_a_function_of_ours(cluster, role):
                 assert allowed == (role in ("reader", "writer") and signature in FOR_CLIENTS), signature
         finally:
             cursor.execute("ROLLBACK")
+
+
+# Operators and functions of the server's own, each with another that fails, before them in the caller's search_path.
+SHADOWS = """
+CREATE SCHEMA shadow;
+GRANT USAGE ON SCHEMA shadow TO PUBLIC;
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT oprname, oprleft::regtype AS a, oprright::regtype AS b, oprresult::regtype AS answer, row_number() OVER () AS n
+             FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace AND oprkind = 'b'
+             AND ARRAY[oprleft, oprright] <@ '{int2,int4,int8,float8,oid,bool,text,timestamptz,interval}'::regtype[]::oid[] LOOP
+        EXECUTE format('CREATE FUNCTION shadow.operator_%s(%s, %s) RETURNS %s LANGUAGE plpgsql AS %L', r.n, r.a, r.b, r.answer,
+                       format('BEGIN RAISE EXCEPTION USING MESSAGE = %L; END', format('operator %s of %s and %s', r.oprname, r.a, r.b)));
+        EXECUTE format('CREATE OPERATOR shadow.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = shadow.operator_%s)', r.oprname, r.a, r.b, r.n);
+    END LOOP;
+    FOR r IN SELECT DISTINCT p.proname, pg_get_function_identity_arguments(p.oid) AS arguments, p.prorettype::regtype AS answer
+             FROM pg_proc AS p JOIN pg_proc AS ours ON ours.pronamespace = 'unison'::regnamespace AND ours.prosrc ~ ('\\m' || p.proname || '\\(')
+             WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND NOT p.proretset AND p.provariadic = 0
+             AND p.prorettype <> 'internal'::regtype LOOP
+        BEGIN
+            EXECUTE format('CREATE FUNCTION shadow.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', r.proname, r.arguments, r.answer,
+                           format('BEGIN RAISE EXCEPTION USING MESSAGE = %L; END', 'function ' || r.proname));
+        EXCEPTION WHEN invalid_function_definition OR feature_not_supported OR syntax_error OR duplicate_function THEN
+            NULL;
+        END;
+    END LOOP;
+END
+$$;
+SET LOCAL search_path = shadow, pg_catalog
+"""
+# one of each way through the parts that have no search_path of their own; the key is not this node's next one
+WRITES = [
+    "INSERT INTO public.entry (value) VALUES ('drawn')",
+    "INSERT INTO public.entry (id, value) VALUES (77, 'given'), (1, 'known')",
+    "UPDATE public.entry SET value = 'changed' WHERE id OPERATOR(pg_catalog.=) 77::bigint",
+    "UPDATE public.entry SET id = 78 WHERE id OPERATOR(pg_catalog.=) 77::bigint",
+    "DELETE FROM public.entry WHERE id OPERATOR(pg_catalog.=) 78::bigint",
+    "INSERT INTO public.entry (id, value) VALUES (78, 'again')",
+    "WITH gone AS (DELETE FROM public.entry WHERE id OPERATOR(pg_catalog.=) 78::bigint RETURNING id)"
+    " INSERT INTO public.entry (id, value) SELECT id, 'back' FROM gone",
+]
+
+
+@contextlib.contextmanager
+def shadowed(cluster, isolation: str = "READ COMMITTED", change: str = "") -> Iterator:
+    """Be a writer with the shadows in sight, in a transaction that leaves nothing; ``change`` is made before."""
+    with superuser(cluster) as cursor:
+        cursor.execute(f"BEGIN ISOLATION LEVEL {isolation}")
+        try:
+            if change:
+                cursor.execute(change)
+            cursor.execute(SHADOWS)
+            cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(cluster.site.configuration.role("writer").name)))
+            yield cursor
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("first", ["", "DELETE FROM public.entry WHERE id OPERATOR(pg_catalog.=) 4242::bigint"], ids=["any", "deletes first"])
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_a_callers_search_path_chooses_nothing_of_ours(cluster, isolation, first):
+    if first:
+        cluster.query("node1", "INSERT INTO public.entry (id, value) VALUES (4242, 'there') ON CONFLICT DO NOTHING", role="writer")
+    with shadowed(cluster, isolation) as cursor:
+        for statement in [first, *WRITES] if first else WRITES:
+            cursor.execute(statement)
+            assert cursor.rowcount > 0, statement
+
+
+@pytest.mark.parametrize("part", ["bury", "outlive", "image"])
+def test_an_operator_that_a_callers_search_path_chooses_is_found(cluster, part):
+    (definition,), = asked(cluster, "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'unison'::regnamespace"
+                                    " AND proname ~ ('^entry_[0-9a-f]{8}_' || %s || '$')", [part])
+    loose = re.sub(r"OPERATOR\(pg_catalog\.(\S+?)\)", r"\1", definition)
+    assert loose != definition
+    with shadowed(cluster, change=loose) as cursor, pytest.raises(psycopg2.errors.RaiseException, match="^operator"):
+        for statement in WRITES:
+            cursor.execute(statement)
 
 
 def test_who_comes_in_where(cluster):

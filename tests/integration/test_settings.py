@@ -22,7 +22,7 @@ HOSTILE = {
     "timezone": "Pacific/Chatham", "datestyle": "SQL, DMY", "intervalstyle": "sql_standard", "extra_float_digits": "-15", "bytea_output": "escape",
     "xmlbinary": "hex", "default_tablespace": "nowhere", "temp_tablespaces": "nowhere", "work_mem": "64kB", "jit": "on", "client_encoding": "LATIN1",
     "check_function_bodies": "off", "escape_string_warning": "off", "backslash_quote": "on", "client_min_messages": "error",
-    "default_text_search_config": "simple", "unison.careful": "no transaction", "unison.seeding": "on", "unison.moved": "yes", "unison.back": "yes",
+    "default_text_search_config": "simple", "unison.careful": "no transaction", "unison.seeding": "on", "unison.moved": "yes",
 }
 # of a superuser
 HOSTILE_SUPERUSER = {"session_replication_role": "replica", "exit_on_error": "on", "log_min_messages": "panic", "log_statement": "all"}
