@@ -45,6 +45,7 @@ bench: install
 	$(BIN)/python3 -m bench.startup
 	$(BIN)/python3 -m bench.idle
 	$(BIN)/python3 -m bench.cost
+	$(BIN)/python3 -m bench.pool
 
 # a tenth worse than the committed table, in instructions: says so on a busy machine, too
 bench-check: install

@@ -7,6 +7,7 @@ under the load of 8 threads: errors, the longest call, and how long until the no
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -143,7 +144,14 @@ def freeze(cluster: Cluster, node: str) -> None:
                  for each in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
     for each in processes:
         each.suspend()
-    threading.Timer(FROZEN_S, lambda: [each.resume() for each in processes]).start()
+
+    def thaw() -> None:
+        for each in processes:
+            # a session whose client has gone may have ended
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.resume()
+
+    threading.Timer(FROZEN_S, thaw).start()
 
 
 def fault(title: str, pool: Pool, cluster: Cluster, node: str, strike: Callable[[str], None]) -> None:
