@@ -68,8 +68,8 @@ GRANT SELECT ON SEQUENCE "unison"."table1_aa3f7ed5_known" TO PUBLIC;
 -- What is here already is known; nothing comes meanwhile.
 LOCK TABLE "public"."table1", "unison"."table1_aa3f7ed5_tombstone" IN SHARE ROW EXCLUSIVE MODE;
 SELECT setval('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, greatest(pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass), 0,
-                                     (SELECT max(("t"."id" & 2147483647)) FROM "public"."table1" AS t WHERE ("t"."id" >> 31) BETWEEN 1 AND 32767),
-                                     (SELECT max(("d"."id" & 2147483647)) FROM "unison"."table1_aa3f7ed5_tombstone" AS d WHERE ("d"."id" >> 31) BETWEEN 1 AND 32767)));
+                                     (SELECT max(("t"."id" OPERATOR(pg_catalog.&) 2147483647)) FROM "public"."table1" AS t WHERE ("t"."id" >> 31) BETWEEN 1 AND 32767),
+                                     (SELECT max(("d"."id" OPERATOR(pg_catalog.&) 2147483647)) FROM "unison"."table1_aa3f7ed5_tombstone" AS d WHERE ("d"."id" >> 31) BETWEEN 1 AND 32767)));
 -- older versions began below
 ALTER SEQUENCE "unison"."table1_aa3f7ed5_known" MINVALUE 0 START 0;
 
@@ -102,7 +102,7 @@ BEGIN
     INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
     SELECT "gone"."id", greatest(clock_timestamp(), gone.modified_ts + '1 microsecond'::interval), 1,
            gone.modified_ts, gone.modified_node
-    WHERE (("gone"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("gone"."id" >> 31), ("gone"."id" & 2147483647))) AND (("arriving"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("arriving"."id" >> 31), ("arriving"."id" & 2147483647)))
+    WHERE (("gone"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "gone"."id")) AND (("arriving"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "arriving"."id"))
     -- a row that was not yet given a version later than its tombstone: that one ends it
     ON CONFLICT DO NOTHING;
     PERFORM FROM "public"."table1" AS t WHERE ("t"."id") = ("arriving"."id") FOR KEY SHARE;
@@ -174,7 +174,7 @@ SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
     -- before anything is stored under this key: see know.sql
-    ready boolean := (("incoming"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("incoming"."id" >> 31), ("incoming"."id" & 2147483647)));
+    ready boolean := (("incoming"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "incoming"."id"));
     here "public"."table1";
     buried record;
     present boolean;
@@ -263,31 +263,56 @@ FOR EACH ROW EXECUTE FUNCTION "unison"."table1_aa3f7ed5_stamp_insert"();
 
 -- ==== services/sql/outlive_drawn.sql
 
--- outlive.sql for a table whose key is drawn from a sequence: the same, a row at a time, and not at
--- all for a fresh key (know.sql), which almost every key is. The condition is evaluated when the row
--- is in: behind every deletion of its key that the INSERT waited for. It is short, because every
--- statement parses it anew.
-CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_outlive"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $body$
+-- outlive.sql for a table whose key is drawn from a sequence: the same, but not for a fresh key
+-- (know.sql), which almost every key is. What is known is read when the rows are in: behind every
+-- deletion of their keys that the INSERT waited for.
+--
+-- A statement trigger without a WHEN, because each statement parses and plans that anew, and without
+-- settings, for the same reason: it costs each INSERT less. So every name is qualified, as a caller's
+-- search_path must not choose the operators, and enable_seqscan is set where it is needed (bury.sql).
+CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_outlive"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 #variable_conflict use_column
+<<part>>
 DECLARE
-    ready boolean := (("new"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("new"."id" >> 31), ("new"."id" & 2147483647)));
+    last_known bigint := pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OPERATOR(pg_catalog.+) 2147483648;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        -- counted, because a look by primary key stops at the first row it finds
-        IF (SELECT count(*) FROM "public"."table1" AS t WHERE ("t"."id") = ("new"."id")) > 1 THEN
-            RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure';
-        END IF;
-        PERFORM "unison"."table1_aa3f7ed5_revive"(ARRAY[ROW ("new"."id", "new"."col1", "new"."col2", "new"."modified_ts", "new"."modified_node")::"public"."table1"], true);
-    ELSIF EXISTS (SELECT FROM "unison"."table1_aa3f7ed5_tombstone" AS d WHERE ("d"."id") = ("new"."id")) THEN
-        PERFORM "unison"."table1_aa3f7ed5_revive"(ARRAY[ROW ("new"."id", "new"."col1", "new"."col2", "new"."modified_ts", "new"."modified_node")::"public"."table1"], false);
+    PERFORM FROM new_rows AS n WHERE (n."id" OPERATOR(pg_catalog.>) part.last_known AND n."id" OPERATOR(pg_catalog.<) 4294967296) IS NOT TRUE;
+    IF NOT FOUND THEN
+        RETURN NULL;
     END IF;
+
+    -- a block of its own: what it declares costs nothing above
+    DECLARE
+        planned_with text := pg_catalog.current_setting('enable_seqscan');
+        changed text := pg_catalog.set_config('enable_seqscan', 'off', true);
+        inserted "public"."table1";
+    BEGIN
+        -- keys from elsewhere are known now
+        PERFORM FROM new_rows AS n WHERE CASE WHEN n."id" OPERATOR(pg_catalog.>) part.last_known AND n."id" OPERATOR(pg_catalog.<) 4294967296 THEN false ELSE NOT (("n"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "n"."id")) END;
+        IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) 'read committed' THEN
+            FOR inserted IN SELECT "n"."id", "n"."col1", "n"."col2", "n"."modified_ts", "n"."modified_node" FROM new_rows AS n WHERE (n."id" OPERATOR(pg_catalog.>) part.last_known AND n."id" OPERATOR(pg_catalog.<) 4294967296) IS NOT TRUE LOOP
+                -- counted, because a look by primary key stops at the first row it finds
+                IF (SELECT pg_catalog.count(*) FROM "public"."table1" AS t
+                    WHERE ("t"."id") OPERATOR(pg_catalog.=) ("inserted"."id")) OPERATOR(pg_catalog.>) 1 THEN
+                    RAISE EXCEPTION 'could not serialize access due to concurrent delete' USING ERRCODE = 'serialization_failure';
+                END IF;
+                PERFORM "unison"."table1_aa3f7ed5_revive"(ARRAY[inserted], true);
+            END LOOP;
+        -- OFFSET 0: see outlive.sql
+        ELSIF EXISTS (SELECT FROM new_rows AS n, LATERAL (SELECT FROM "unison"."table1_aa3f7ed5_tombstone" AS d
+                                                          WHERE ("d"."id") OPERATOR(pg_catalog.=) ("n"."id") OFFSET 0) AS d) THEN
+            PERFORM "unison"."table1_aa3f7ed5_revive"(ARRAY(SELECT ROW ("n"."id", "n"."col1", "n"."col2", "n"."modified_ts", "n"."modified_node")::"public"."table1" FROM new_rows AS n
+                                   WHERE EXISTS (SELECT FROM "unison"."table1_aa3f7ed5_tombstone" AS d
+                                                 WHERE ("d"."id") OPERATOR(pg_catalog.=) ("n"."id"))), false);
+        END IF;
+        changed := pg_catalog.set_config('enable_seqscan', planned_with, true);
+    END;
     RETURN NULL;
 END
 $body$;
 
 CREATE OR REPLACE TRIGGER zzz_unison_outlive AFTER INSERT ON "public"."table1"
-FOR EACH ROW WHEN ((NEW."id" > pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) + 2147483648 AND NEW."id" < 4294967296) IS NOT TRUE) EXECUTE FUNCTION "unison"."table1_aa3f7ed5_outlive"();
+REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION "unison"."table1_aa3f7ed5_outlive"();
 
 
 -- ==== services/sql/outlive_moved.sql
@@ -374,40 +399,64 @@ FOR EACH ROW EXECUTE FUNCTION "unison"."table1_aa3f7ed5_image"();
 --
 -- The same statement, or a trigger of the user's, may have put a row of such a key back already: that
 -- row is later. Its version is left alone where a tombstone fits between the two. To look for such
--- rows costs as much as all else does, so it is done only where this transaction has put or changed
--- rows of the table: PostgreSQL counts that (with what it has not reported yet of transactions before;
--- where it does not count, it has counted no deletion either).
-CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_bury"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $body$
+-- rows costs a third of all else, so it is done only where this transaction has put or changed rows of
+-- the table: PostgreSQL counts that (with what it has not reported yet of transactions before; where
+-- it does not count, it has counted no deletion either). A key that was deleted twice may get one
+-- tombstone for both.
+--
+-- Every name is qualified, because a setting of the function would cost each deletion more than that:
+-- a caller's search_path must not choose the operators. The first INSERT names the columns in the
+-- table's order and in its types: the plan has a step less then. The round (companions.sql) is read
+-- once: a tombstone may bear the number of any round since its transaction began (round.sql).
+CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_bury"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 #variable_conflict use_column
+<<part>>
+DECLARE
+    round_number bigint := coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'), 0);
+    planned_with text;
+    changed text;
 BEGIN
-    IF pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) = 0
-       AND pg_stat_get_xact_tuples_deleted(TG_RELID) > 0 THEN
-        INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
-        SELECT "o"."id", greatest(clock_timestamp(), o.modified_ts + '1 microsecond'::interval), 1,
-               o.modified_ts, o.modified_node
-        FROM old_rows AS o WHERE (("o"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("o"."id" >> 31), ("o"."id" & 2147483647)));
+    IF (pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID)
+            OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID)) OPERATOR(pg_catalog.=) 0
+       AND pg_catalog.pg_stat_get_xact_tuples_deleted(TG_RELID) OPERATOR(pg_catalog.>) 0 THEN
+        INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node, unison_arrived)
+        SELECT "o"."id", greatest(pg_catalog.clock_timestamp(),
+                                 o.modified_ts OPERATOR(pg_catalog.+) '1 microsecond'::pg_catalog.interval),
+               1::pg_catalog.int2, o.modified_ts, o.modified_node, part.round_number
+        FROM old_rows AS o WHERE (("o"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "o"."id"));
         RETURN NULL;
     END IF;
 
-    -- One statement looks and tells by a setting. OFFSET 0 and enable_seqscan keep the planner to one
-    -- look into the index for each row: the plan is kept for the session, whatever it was made for.
-    -- A key that was deleted twice may get one tombstone for both.
-    PERFORM set_config('unison.back', 'no', true);
-    INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
-    SELECT "o"."id", greatest(o.modified_ts + '1 microsecond'::interval,
-                             least(clock_timestamp(), back.modified_ts - '1 microsecond'::interval)), 1,
-           o.modified_ts, o.modified_node
-    FROM old_rows AS o
-    LEFT JOIN LATERAL (SELECT t.modified_ts FROM "public"."table1" AS t WHERE ("t"."id") = ("o"."id") OFFSET 0) AS back ON true
-    WHERE (("o"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("o"."id" >> 31), ("o"."id" & 2147483647))) AND (back.modified_ts IS NULL OR set_config('unison.back', 'yes', true) IS NOT NULL)
-    ON CONFLICT DO NOTHING;
-    IF current_setting('unison.back') = 'yes' THEN
+    -- OFFSET 0 and enable_seqscan keep the planner to one look into the index for each row: the plan is
+    -- kept for the session, whatever it was made for. The setting is as it was when this returns or fails.
+    planned_with := pg_catalog.current_setting('enable_seqscan');
+    changed := pg_catalog.set_config('enable_seqscan', 'off', true);
+    IF EXISTS (SELECT FROM old_rows AS o, LATERAL (SELECT FROM "public"."table1" AS t
+                                                   WHERE ("t"."id") OPERATOR(pg_catalog.=) ("o"."id") OFFSET 0) AS t) THEN
+        INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
+        SELECT "o"."id", greatest(o.modified_ts OPERATOR(pg_catalog.+) '1 microsecond'::pg_catalog.interval,
+                                 least(pg_catalog.clock_timestamp(),
+                                       back.modified_ts OPERATOR(pg_catalog.-) '1 microsecond'::pg_catalog.interval)),
+               1, o.modified_ts, o.modified_node
+        FROM old_rows AS o
+        LEFT JOIN LATERAL (SELECT t.modified_ts FROM "public"."table1" AS t
+                           WHERE ("t"."id") OPERATOR(pg_catalog.=) ("o"."id") OFFSET 0) AS back ON true
+        WHERE (("o"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "o"."id"))
+        ON CONFLICT DO NOTHING;
         PERFORM "unison"."table1_aa3f7ed5_revive"(ARRAY(
             SELECT ROW ("t"."id", "t"."col1", "t"."col2", "t"."modified_ts", "t"."modified_node")::"public"."table1"
-            FROM old_rows AS o CROSS JOIN LATERAL (SELECT t.* FROM "public"."table1" AS t WHERE ("t"."id") = ("o"."id") OFFSET 0) AS t),
+            FROM old_rows AS o CROSS JOIN LATERAL (SELECT t.* FROM "public"."table1" AS t
+                                                   WHERE ("t"."id") OPERATOR(pg_catalog.=) ("o"."id") OFFSET 0) AS t),
             false);
+    ELSE
+        INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node, unison_arrived)
+        SELECT "o"."id", greatest(pg_catalog.clock_timestamp(),
+                                 o.modified_ts OPERATOR(pg_catalog.+) '1 microsecond'::pg_catalog.interval),
+               1::pg_catalog.int2, o.modified_ts, o.modified_node, part.round_number
+        FROM old_rows AS o WHERE (("o"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "o"."id"))
+        ON CONFLICT DO NOTHING;
     END IF;
+    changed := pg_catalog.set_config('enable_seqscan', planned_with, true);
     RETURN NULL;
 END
 $body$;
@@ -432,7 +481,7 @@ BEGIN
     END IF;
     INSERT INTO "unison"."table1_aa3f7ed5_tombstone" ("id", modified_ts, modified_node, unison_replaced_ts, unison_replaced_node)
     SELECT "t"."id", greatest(clock_timestamp(), t.modified_ts + '1 microsecond'::interval), 1, t.modified_ts, t.modified_node
-    FROM "public"."table1" AS t WHERE (("t"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("t"."id" >> 31), ("t"."id" & 2147483647)));
+    FROM "public"."table1" AS t WHERE (("t"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "t"."id"));
     RETURN NULL;
 END
 $body$;
@@ -449,24 +498,28 @@ FOR EACH STATEMENT EXECUTE FUNCTION "unison"."table1_aa3f7ed5_truncate"();
 -- enable_seqscan, which is off for the rest of the session: a function's own setting would cost more than all of the short cut. The search_path needs
 -- no setting: an apply worker's is empty, and the seed sets its own.
 -- Where a worker has ever failed, the first transaction of a session takes no short cut, and a seed never does: so a worker that met an unforeseen row of a
--- fresh key, and failed, merges it at its next try.
+-- fresh key, and failed, merges it at its next try. unison.careful is that transaction, or 'never'; the first row of the next one finds that it has ended.
 CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_merge_row"() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     ready boolean;
+    careful text;
 BEGIN
     -- A fresh key from the writer's own sequence (know.sql): nothing can be known of it here, and the native path is the cheapest.
-    IF (NEW."id" >> 31) = NEW.modified_node AND (NEW."id" & 2147483647) > pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) AND nullif(current_setting('unison.careful', true), '') <> pg_current_xact_id()::text THEN
+    IF (NEW."id" >> 31) = NEW.modified_node AND (NEW."id" & 2147483647) > pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) AND current_setting('unison.careful', true) = 'never' THEN
         RETURN NEW;
     END IF;
     -- what is inserted below comes through here again
     IF pg_trigger_depth() > 1 THEN
         RETURN NEW;
     END IF;
-    ready := (("new"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("new"."id" >> 31), ("new"."id" & 2147483647))) AND (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
-    IF nullif(current_setting('unison.careful', true), '') IS NULL THEN
+    ready := (("new"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "new"."id")) AND (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
+    careful := nullif(current_setting('unison.careful', true), '');
+    IF careful IS NULL THEN
         PERFORM set_config('unison.careful', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_subscription_stats WHERE apply_error_count > 0)
                                              THEN pg_current_xact_id()::text ELSE 'never' END, false);
+    ELSIF careful NOT IN ('never', pg_current_xact_id()::text) THEN
+        PERFORM set_config('unison.careful', 'never', false);
     END IF;
     -- two workers, or one and a seed, may insert at once, and only this ends that without an error
     INSERT INTO "public"."table1" ("id", "col1", "col2", "modified_ts", "modified_node") OVERRIDING SYSTEM VALUE
@@ -516,7 +569,7 @@ CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_merge_tombstone"() RETURNS 
 #variable_conflict use_column
 DECLARE
     -- the key is known before anything is stored of it: see know.sql
-    ready boolean := (("new"."id" & 2147483647) <= pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, ("new"."id" >> 31), ("new"."id" & 2147483647))) AND (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
+    ready boolean := (("new"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "new"."id")) AND (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
     here "public"."table1";
     ended boolean;
 BEGIN
