@@ -4,7 +4,6 @@ import contextlib
 import copy
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -16,6 +15,7 @@ from pgunison.cluster.execute import bring_up
 from pgunison.cluster.site import Site
 from pgunison.configuration.sysconfig import NodeSpec, load
 from pgunison.contract.names import link_name
+from pgunison.everywhere import everywhere
 from pgunison.progress import Progress
 
 
@@ -104,9 +104,8 @@ class Cluster:
         self.site.agents.close()
         runtime = self.site.runtime
         nodes = [self.site.any_spec(name) for name in runtime.nodes()]
-        with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-            list(pool.map(self._end, nodes))
-            list(pool.map(runtime.purge, nodes))
+        everywhere(nodes, self._end)
+        everywhere(nodes, runtime.purge)
         runtime.purge_all()
 
 

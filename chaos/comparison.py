@@ -2,23 +2,21 @@
 
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from psycopg2 import sql
 
 from chaos.target import Target
 from pgunison.contract.waiting import wait_until
+from pgunison.everywhere import everywhere as side_by_side
 
 # A replicated table that carries nothing but marks: a row that arrives says that all of its node has arrived that was committed before.
 MARKS = {"name": "mark", "columns": [{"name": "id", "type": "uuid", "primary_key": True}, {"name": "source", "type": "text"}]}
 
 
 def everywhere(target: Target, ask: Callable[[str], Any]) -> dict[str, Any]:
-    """Ask every node side by side."""
-    nodes = target.names()
-    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        return dict(zip(nodes, pool.map(ask, nodes), strict=True))
+    """Ask every node of the target side by side."""
+    return side_by_side(target.names(), ask)
 
 
 def settle(target: Target, timeout_s: float = 60.0) -> dict[str, int]:

@@ -4,7 +4,6 @@ A container is put back by the same start that a user calls: it lets a paused on
 """
 
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from chaos.processes import Freezer
 from chaos.runtimes import DockerCluster
 from chaos.target import Link
 from pgunison.errors import OrchestratorError
+from pgunison.everywhere import everywhere
 from pgunison.runtime import engine
 from pgunison.runtime.containers import SETTINGS
 
@@ -82,9 +82,8 @@ class RestartAll(ContainerFault):
 
     def strike(self, target: DockerCluster) -> bool:
         running = [container for node in self.everywhere if (container := target.container(node)).status == "running"]
-        with ThreadPoolExecutor(max_workers=len(self.everywhere)) as pool:
-            list(pool.map(lambda container: container.kill(), running))
-            list(pool.map(target.start, self.everywhere))
+        everywhere(running, lambda container: container.kill())
+        everywhere(self.everywhere, target.start)
         return bool(running)
 
     def heal(self, target: DockerCluster, freezer: Freezer) -> None:

@@ -1,12 +1,12 @@
 """The barrier: every node has applied all that was committed anywhere before it was asked for."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pgunison.cluster.site import Site
 from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError
+from pgunison.everywhere import everywhere
 
 
 def lsn(text: str) -> int:
@@ -50,5 +50,4 @@ class Barrier:
                                     "python3 orchestrator.py status shows the links") from late
 
     def _look(self) -> dict[str, dict[str, Any]]:
-        with ThreadPoolExecutor(max_workers=len(self._names)) as pool:
-            return dict(zip(self._names, pool.map(lambda name: self._site.call(name, "node.position"), self._names), strict=True))
+        return everywhere(self._names, lambda name: self._site.call(name, "node.position"))

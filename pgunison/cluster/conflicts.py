@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pgunison.cluster.site import Site
 from pgunison.configuration.sysconfig import Table
+from pgunison.everywhere import everywhere
 
 
 def collect_conflicts(site: Site, tables: Sequence[Table], limit: int, nodes: Sequence[str]) -> list[dict[str, Any]]:
@@ -16,15 +16,12 @@ def collect_conflicts(site: Site, tables: Sequence[Table], limit: int, nodes: Se
     text, the row is None when a deletion lost; ``nodes`` are those that remember it.
     A node that was made later, or was seeded, has not noticed what happened before.
     """
-    asked = [(name, table) for name in nodes for table in tables]
+    def ask(node: str) -> list[dict[str, Any]]:
+        answers = [site.call(node, "table.conflicts", Table={"schema": table.schema, "name": table.name, "limit": limit}) for table in tables]
+        return [one for answer in answers for one in answer["conflicts"]]
 
-    def ask(node: str, table: Table) -> tuple[str, list[dict[str, Any]]]:
-        return node, site.call(node, "table.conflicts", Table={"schema": table.schema, "name": table.name, "limit": limit})["conflicts"]
-
-    with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-        told = list(pool.map(lambda one: ask(*one), asked))
     merged: dict[tuple[object, ...], dict[str, Any]] = {}
-    for name, answer in told:
+    for name, answer in everywhere(nodes, ask).items():
         for one in answer:
             lost = (one["schema"], one["table"], one["key"], one["lost_ts"], one["lost_node"])
             merged.setdefault(lost, one | {"nodes": []})["nodes"].append(name)

@@ -2,8 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from pgunison.cluster.site import Site
 from pgunison.cluster.state import LinkState
 from pgunison.configuration.sysconfig import Table
 from pgunison.errors import NotConverged, OrchestratorError
+from pgunison.everywhere import everywhere
 
 BUCKETS = 4096
 KEYS_SHOWN = 10
@@ -58,7 +58,7 @@ def find_orphans(site: Site, nodes: Sequence[str] | None = None) -> list[Orphans
     found: list[Orphans] = []
     for table in site.configuration.tables:
         asked = {"schema": table.schema, "name": table.name}
-        answers = _everywhere(_names(site, nodes), partial(_orphans, site, asked))
+        answers = everywhere(_names(site, nodes), partial(_orphans, site, asked))
         worst: dict[str, Orphans] = {}
         for node, keys in answers.items():
             for key in keys:
@@ -100,12 +100,12 @@ def _verify_table(site: Site, table: Table, nodes: list[str], broken: Sequence[L
 def _settle(site: Site, nodes: list[str], without: frozenset[tuple[str, str]]) -> None:
     """Pass a barrier, then sweep: only then are the nodes comparable."""
     Barrier(site, without, nodes).wait()
-    _everywhere(nodes, lambda name: site.call(name, "node.sweep"))
+    everywhere(nodes, lambda name: site.call(name, "node.sweep"))
 
 
 def _differing_buckets(site: Site, table: Table, nodes: list[str]) -> tuple[dict[int, int], int]:
     """Return the parts of the key space that differ, each with how many rows it has at the most, and the number of all rows."""
-    answers = _everywhere(nodes, lambda name: site.call(name, "table.digest", Table={
+    answers = everywhere(nodes, lambda name: site.call(name, "table.digest", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS})["buckets"])
     digests = [{bucket: marks for bucket, *marks in answer} for answer in answers.values()]
     differing = {bucket: max(digest.get(bucket, [0])[0] for digest in digests) for bucket in set().union(*digests)
@@ -129,7 +129,7 @@ def _some(differing: dict[int, int]) -> list[int]:
 def _differing_keys(site: Site, table: Table, nodes: list[str],
                     buckets: list[int]) -> dict[str, dict[str, list[str] | None]]:
     """Return ``{key: {node: [version, hash] or None}}`` for the keys in these parts of the key space that are not the same everywhere."""
-    rows = _everywhere(nodes, lambda name: site.call(name, "table.versions", Table={
+    rows = everywhere(nodes, lambda name: site.call(name, "table.versions", Table={
         "schema": table.schema, "name": table.name, "buckets": BUCKETS, "wanted": buckets, "limit": ROWS_LIMIT})["rows"])
     if any(len(held) == ROWS_LIMIT for held in rows.values()):
         raise NotConverged(f"the nodes hold different rows of {table.schema}.{table.name}",
@@ -141,11 +141,6 @@ def _differing_keys(site: Site, table: Table, nodes: list[str],
 
 def _names(site: Site, nodes: Sequence[str] | None) -> list[str]:
     return list(nodes) if nodes is not None else [node.name for node in site.configuration.nodes]
-
-
-def _everywhere(nodes: list[str], ask: Callable[[str], Any]) -> dict[str, Any]:
-    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        return dict(zip(nodes, pool.map(ask, nodes), strict=True))
 
 
 def _shown(differing: dict[str, dict[str, list[str] | None]], and_more: bool) -> str:

@@ -1,6 +1,5 @@
 """``down``: stop the cluster, or one node of it; with ``--purge`` remove the cluster."""
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import click
@@ -13,6 +12,7 @@ from pgunison.commands.call import Call
 from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.directory import only_orchestrator
 from pgunison.errors import UsageError
+from pgunison.everywhere import everywhere
 from pgunison.progress import Progress
 from pgunison.runtime.runtime import Process
 
@@ -39,8 +39,8 @@ def down(call: Call, purge: bool) -> None:
 
 def stop(site: Site, nodes: list[NodeSpec], progress: Progress) -> None:
     """Stop nodes side by side."""
-    with progress.step(f"stop {', '.join(node.name for node in nodes) or 'nothing'}"), ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-        list(pool.map(site.runtime.stop, nodes))
+    with progress.step(f"stop {', '.join(node.name for node in nodes) or 'nothing'}"):
+        everywhere(nodes, site.runtime.stop)
 
 
 def down_one(call: Call, name: str) -> None:
