@@ -27,7 +27,7 @@ def postgresql_conf(configuration: AgentConfiguration, major_version: int) -> st
 def _settings(configuration: AgentConfiguration, peers: int, major_version: int) -> list[tuple[str, object, str]]:
     settings: list[tuple[str, object, str]] = [
         ("listen_addresses", configuration.address, "the node's own address: another node of this machine has the same port"),
-        ("port", configuration.postgresql_port, "the same on every node, because pgdbpool cannot be given one"),
+        ("port", configuration.postgresql_port, "the same on every node: their addresses differ"),
         ("unix_socket_directories", configuration.socket_directory, "where the agent comes in, without a password (pg_hba.conf: peer)"),
         ("password_encryption", "scram-sha-256", "no other kind of password is stored"),
         ("max_connections", 100 + 8 * peers, "for clients; walsenders are counted apart"),
