@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,7 @@ def lacking(held: Iterable[Entry], known: Iterable[Entry]) -> list[Entry]:
 @contextmanager
 def recorded(site: Site, command: str) -> Iterator[None]:
     """Write down that the command begins, and how it ended. The caller sees to it that no other command runs (:func:`pgunison.directory.only_orchestrator`)."""
-    entry = Entry(str(uuid.uuid4()), command[:300], who(), _now())
+    entry = Entry(str(uuid.uuid4()), _line(command, 300), who(), _now())
     _write(site.directory, [entry, *closed(_read(site.directory))])
     outcome, detail = FAILED, None
     try:
@@ -84,7 +85,7 @@ def recorded(site: Site, command: str) -> Iterator[None]:
         detail = f"{type(error).__name__}: {error}"
         raise
     finally:
-        ended = replace(entry, ended=_now(), outcome=outcome, detail=detail and detail[:500])
+        ended = replace(entry, ended=_now(), outcome=outcome, detail=detail and _line(detail, 500))
         _write(site.directory, merge([ended], _read(site.directory)))
         exchange(site)
 
@@ -128,7 +129,13 @@ def who() -> str:
     except (OSError, KeyError):
         # a user without a name, as containers have them
         user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"[:100]
+    return _line(f"{user}@{socket.gethostname()}", 100)
+
+
+def _line(text: str, longest: int) -> str:
+    """Make of a text, which may come from anywhere, what a line and a database can hold."""
+    kept = "".join(" " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text)
+    return " ".join(kept.split())[:longest]
 
 
 def _tell(site: Site, name: str, entries: list[Entry]) -> None:

@@ -82,6 +82,8 @@ def test_a_command_is_known_while_it_runs_and_when_it_has_ended_also_to_the_node
 
 @pytest.mark.parametrize(("raised", "outcome", "detail"), [
     (OrchestratorError("node1 cannot be drained", "it is stopped", "up"), "failed", "node1 cannot be drained"),
+    (OrchestratorError("nul \0, escape \x1b[31m and\ntwo lines, \ud800" + "x" * 600, "", ""), "failed",
+     ("nul , escape [31m and two lines, " + "x" * 600)[:500]),
     (KeyboardInterrupt(), "interrupted", None), (ZeroDivisionError("x"), "failed", "ZeroDivisionError: x")])
 def test_how_a_command_ended_is_known(site, raised, outcome, detail):
     with pytest.raises(type(raised)), recorded(site, "drain node1"):
