@@ -35,9 +35,10 @@ class Version:
         return self.commit[:10]
 
     def extract(self, folder: Path, packages: tuple[str, ...] = PACKAGES) -> Path:
-        """Put the packages that there were then into the folder."""
-        listed = subprocess.run(["git", "ls-tree", "-d", "--name-only", self.commit, *packages], cwd=PROJECT, capture_output=True, text=True, check=True)
-        packed = subprocess.run(["git", "archive", "--format=tar", self.commit, *listed.stdout.split()], cwd=PROJECT, capture_output=True, check=True).stdout
+        """Put those of the packages that there were then into the folder; the whole checkout where none is named."""
+        named = ["git", "ls-tree", "-d", "--name-only", self.commit, *packages]
+        there = subprocess.run(named, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split() if packages else []
+        packed = subprocess.run(["git", "archive", "--format=tar", self.commit, *there], cwd=PROJECT, capture_output=True, check=True).stdout
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         return folder
