@@ -124,10 +124,14 @@ class ProcessRuntime:
         """OrchestratorError with the agent's last words when it has ended."""
         if self._starting(node):
             return
+        if self.state(node) == Process.RUNNING:
+            return
         errors = self._folder(node) / "agent.err"
-        if self.state(node) != Process.RUNNING and errors.exists() and errors.stat().st_size:
-            raise OrchestratorError(f"the agent of {node.name} ended", errors.read_text(errors="replace").strip().splitlines()[-1],
-                                    f"python3 orchestrator.py logs {node.name}")
+        words = errors.read_text(errors="replace").strip() if errors.exists() else ""
+        if not words:
+            # nobody would start it again while we wait
+            raise OrchestratorError(f"the agent of {node.name} ended", "without a word, as one does that is killed", "python3 orchestrator.py up")
+        raise OrchestratorError(f"the agent of {node.name} ended", words.splitlines()[-1], f"python3 orchestrator.py logs {node.name}")
 
     def stop(self, node: NodeSpec) -> None:
         """Stop the node's agent, which stops its PostgreSQL; also a PostgreSQL whose agent has died. The data stays."""

@@ -1,0 +1,40 @@
+"""pgunison/runtime/process.py: what is said of an agent that has ended."""
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from pgunison import credentials
+from pgunison.configuration.sysconfig import load
+from pgunison.errors import OrchestratorError
+from pgunison.runtime.process import ProcessRuntime
+
+CONFIGURATION = load(Path(__file__).parents[2] / "sysconfig.json")
+NODE = CONFIGURATION.node("node1")
+
+
+@pytest.fixture
+def processes(tmp_path) -> ProcessRuntime:
+    """A runtime with a node whose agent does not run."""
+    (tmp_path / "nodes" / "node1").mkdir(parents=True)
+    (tmp_path / "nodes" / "node1" / "agent.lock").touch()
+    return ProcessRuntime(CONFIGURATION, tmp_path, credentials.ensure(CONFIGURATION, tmp_path / "secrets"))
+
+
+@pytest.mark.parametrize(("words", "detail", "hint"), [
+    (None, "without a word, as one does that is killed", "python3 orchestrator.py up"),
+    ("", "without a word, as one does that is killed", "python3 orchestrator.py up"),
+    ("Traceback\nport 64000 is not free\n", "port 64000 is not free", "python3 orchestrator.py logs node1")])
+def test_an_agent_that_has_ended_is_not_waited_for(processes, tmp_path, words, detail, hint):
+    if words is not None:
+        (tmp_path / "nodes" / "node1" / "agent.err").write_text(words)
+    with pytest.raises(OrchestratorError, match="the agent of node1 ended") as ended:
+        processes.require_running(NODE)
+    assert (ended.value.detail, ended.value.hint) == (detail, hint)
+
+
+def test_one_that_holds_its_lock_runs(processes, tmp_path):
+    with open(tmp_path / "nodes" / "node1" / "agent.lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        processes.require_running(NODE)
