@@ -23,7 +23,7 @@ from pgunison.pool.session import Lane, Session
 from pgunison.pool.slots import Slots
 
 # A call that takes longer than this has its node asked, and asked again, whether it is well.
-STALL_S, ASK_EVERY_S = 0.2, 0.1
+STALL_S, ASK_EVERY_S = 0.15, 0.1
 # While one node lets a caller wait for its connection, the next node is tried.
 CONNECT_PATIENCE_S = 0.3
 # how often who waits looks again, whatever happens

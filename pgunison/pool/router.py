@@ -23,13 +23,13 @@ from pgunison.pool import policy
 from pgunison.pool.node import Limits, NodeState, Positions
 from pgunison.pool.probe import Probe, Refused
 
-# how often a node is asked; more than 16 nodes together so many times a second, because that is what costs
-EVERY_S, MOST_A_SECOND = 1.0, 16
+# how often a node is asked; more than 8 nodes together so many times a second, because that is what costs
+EVERY_S, MOST_A_SECOND = 1.0, 8
 NOT_READY_EVERY_S = 0.25
 SUSPICIOUS_EVERY_S = 0.1
 # How long a node may take to answer; less when a call to it takes long, so that a frozen node is known for one within a second.
 PATIENCE_S, SUSPICIOUS_PATIENCE_S = 1.0, 0.3
-TICK_S = 0.05
+TICK_S = 0.1
 FILE_EVERY_S = 0.5
 FIRST_ANSWERS_S = 0.6
 
