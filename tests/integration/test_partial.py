@@ -81,7 +81,7 @@ def test_a_frozen_postgresql(cluster):
             said = [one.result(60) for one in asked]
         # who asks when too many are asking already is told that, or gives up: nobody is told that the node is ready
         assert threads < 60 and not [answer for answer in said if '"ready":true' in answer], said
-        assert any("PostgreSQL does not answer" in answer for answer in said), said
+        assert any("PostgreSQL has not answered for" in answer for answer in said), said
     await_health(cluster)
 
 
