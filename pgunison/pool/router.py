@@ -182,7 +182,8 @@ class Router:
                     heard = await probe.ask(SUSPICIOUS_PATIENCE_S if suspicious else PATIENCE_S)
                 except (Refused, TimeoutError, OSError, ValueError) as error:
                     probe.close()
-                    said = "it does not answer" if isinstance(error, TimeoutError) else str(error)
+                    silent = isinstance(error, TimeoutError)
+                    said = f"its agent does not answer at {endpoint.address}:{endpoint.agent_port}" if silent else str(error)
                     self._replace(name, partial(judgement.missed, reason=said, refused=isinstance(error, (Refused, ValueError))))
                 else:
                     now = time.monotonic()

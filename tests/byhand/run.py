@@ -100,8 +100,10 @@ class Run:
                     break
                 time.sleep(0.05)
             known = pool.nodes()
-            why = {node: (known[node].reason if node in known else "") or "it takes no work" for node in idle}
-            unreachable = [node for node in idle if node not in known or known[node].state != "not ready"]
+            # one that is back since a moment has a part of its share, and more with each second
+            idle = [node for node in idle if any(node not in pool.ready(group.name) for group in groups)]
+            why = {node: (known[node].reason if node in known else "") or "it is ready, and too slow or too far behind" for node in idle}
+            unreachable = [node for node in idle if node not in known or known[node].state not in ("ready", "not ready")]
             require(not unreachable, f"{', '.join(unreachable)} cannot be reached", "\n        ".join(f"{node}: {why[node]}" for node in unreachable),
                     "python3 orchestrator.py up")
             self.idle.update(why)
