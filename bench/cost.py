@@ -1,8 +1,9 @@
-"""What the promise costs: ``python3 -m bench.cost [--rounds 3] [--only single many keyed disk bank lag steady nodes] [--rival native|pglogical]``.
+"""What the promise costs: ``python3 -m bench.cost [--rounds 3] [--only single many keyed disk bank lag steady nodes] [--rival native|pglogical] [--save]``.
 
 Every figure of pgunison stands beside that of a rival: a native mesh (bench/mesh.py: what it is and what it is not) with the same PostgreSQL and the same
 settings, or a mesh of pglogical with last_update_wins (bench/pglogical.py), which is what a user would take instead. Both are measured in turn in one run,
-each workload on a cluster that was made for it, and of the rounds the median counts; of the ratios that of each round.
+each workload on a cluster that was made for it, and of the rounds the median counts; of the ratios that of each round. With ``--save`` the figures
+of each part that was measured go to bench/results.json, where bench/figure.py reads them.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from bench.conditions import conditions
 from bench.mesh import TABLE1, NativeMesh
 from bench.pglogical import PglogicalMesh
 from bench.pgunison import Pgunison, use
+from bench.results import RESULTS, save
 from pgunison.runtime.binaries import find, server_user
 
 NODES = 3
@@ -37,6 +39,7 @@ class Measurement:
         self._directory = directory
         self._rounds = rounds
         self.rival, self._rival = RIVALS[rival]
+        self.shown: tuple[list[dict], list[dict]] = ([], [])
 
     def both(self, workload: Callable[[Cluster], dict[str, float]], nodes: int = NODES, rounds: int | None = None, tables: Sequence[dict] = (TABLE1,),
              settings: dict[str, str] | None = None) -> tuple[list[dict], list[dict]]:
@@ -49,7 +52,8 @@ class Measurement:
         return ours, theirs
 
     def show(self, ours: list[dict], theirs: list[dict], deadline_s: float | None = None) -> None:
-        """Print the table of both."""
+        """Print the table of both, and keep it as what was measured."""
+        self.shown = ours, theirs
         print(ratios.table(ours, theirs, deadline_s, self.rival), flush=True)
 
 
@@ -113,17 +117,21 @@ def main() -> None:
     arguments.add_argument("--seconds", type=int, default=8, help="of each run of single-row transactions")
     arguments.add_argument("--steady-seconds", type=int, default=240)
     arguments.add_argument("--deadline", type=float, default=90.0, help="seconds after which a statement of many rows is cancelled")
+    arguments.add_argument("--save", action="store_true", help="write the figures to bench/results.json")
     options = arguments.parse_args()
     # leave nothing behind when we are told to end, either
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
         directory = Path(name)
         use(directory)
-        print(f"{conditions(find(directory, server_user()))}; median of {options.rounds} rounds (least to most);"
-              f" load average {os.getloadavg()[0]:.1f} before: what else runs is in the figures, except those of processor time", flush=True)
+        said = f"{conditions(find(directory, server_user()))}; {options.rounds} rounds; load average {os.getloadavg()[0]:.1f} before"
+        print(f"{said}; median (least to most): what else runs is in the figures, except those of processor time", flush=True)
         measurement = Measurement(directory, options.rounds, options.rival)
         for part in options.only:
             PARTS[part](measurement, options)
+            if options.save and measurement.shown[0]:
+                save(RESULTS, options.rival, part, said, *measurement.shown)
+                measurement.shown = [], []
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ a run with many statements and one with few, so that start and end of the server
 
 "At the writer" is the statement itself. "On arrival" is what an apply worker's triggers do, in replica role; the statement
 around it stands for the worker's own work, in both columns. The rival is the same table without a merge. What is not counted:
-the kernel, the protocol, walsenders, waiting. With ``--check`` the exit status is 1 where a ratio is a tenth worse than that in bench/README.md.
+the kernel, the protocol, walsenders, waiting. With ``--check`` the exit status is 1 where a ratio is a tenth worse than that in bench/tables.md.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from bench.mesh import TABLE1
 from bench.pgunison import Pgunison, use
 from pgunison.runtime.binaries import server_user
 
-README = Path(__file__).parent / "README.md"
+TABLES = Path(__file__).parent / "tables.md"
 FEW = 20
 # rows that are there before
 FILLED = 1000
@@ -118,7 +118,7 @@ class Counted:
 
 
 def committed(text: str) -> dict[str, float]:
-    """Read the ratios of the table in bench/README.md, by the case's name."""
+    """Read the ratios of the table in bench/tables.md, by the case's name."""
     names = {case.name for case in cases("", "")}
     rows = ([cell.strip() for cell in line.strip("| \n").split("|")] for line in text.splitlines() if line.startswith("| "))
     return {row[0]: float(row[-1]) for row in rows if row[0] in names}
@@ -126,7 +126,7 @@ def committed(text: str) -> dict[str, float]:
 
 def worse(found: dict[str, float], before: dict[str, float]) -> list[str]:
     """Say of each case whose ratio is a tenth worse than before by how much; a case that was never measured is one of them."""
-    return [f"{name}: {ratio:.2f} times native, {before[name]:.2f} before" if name in before else f"{name}: bench/README.md has it not"
+    return [f"{name}: {ratio:.2f} times native, {before[name]:.2f} before" if name in before else f"{name}: bench/tables.md has it not"
             for name, ratio in found.items() if ratio > 1.1 * before.get(name, 0.0)]
 
 
@@ -155,7 +155,7 @@ def main() -> int:
                 ours, native = (counted.figure(case, table, options.statements) for table in ("table1", NATIVE))
                 found[case.name] = ours / native
                 print(f"| {case.name} | {ratios.shown(ours)} | {ratios.shown(native)} | {ours / native:.2f} |", flush=True)
-    slower = worse(found, committed(README.read_text(encoding="utf-8"))) if options.check else []
+    slower = worse(found, committed(TABLES.read_text(encoding="utf-8"))) if options.check else []
     for line in slower:
         print(f"worse: {line}", file=sys.stderr)
     return 1 if slower else 0

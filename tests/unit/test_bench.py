@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from bench import ratios
+from bench import figure, ratios, results
 from bench.client import percentile, read
 from bench.cluster import REST, Cluster, cpu_s
-from bench.instructions import README, cases, committed, worse
+from bench.instructions import TABLES, cases, committed, worse
 from bench.mesh import FUNCTIONS, TRIGGERS
 from bench.pgunison import configuration
 from pgunison.configuration.sysconfig import load
@@ -107,8 +107,8 @@ def test_the_usual_triggers_are_complete_statements(pattern):
     assert "{" not in statements.format(table="table1") + FUNCTIONS.format(node=1, older=older)
 
 
-def test_the_readme_has_a_ratio_for_each_case():
-    known = committed(README.read_text(encoding="utf-8"))
+def test_the_tables_have_a_ratio_for_each_case():
+    known = committed(TABLES.read_text(encoding="utf-8"))
     assert sorted(known) == sorted(case.name for case in cases("", ""))
     assert all(ratio > 1 for ratio in known.values())
 
@@ -116,4 +116,27 @@ def test_the_readme_has_a_ratio_for_each_case():
 def test_what_is_a_tenth_worse_is_said():
     before = {"one": 2.0, "other": 2.0}
     assert worse({"one": 2.19, "other": 2.21}, before) == ["other: 2.21 times native, 2.00 before"]
-    assert worse({"third": 1.0}, before) == ["third: bench/README.md has it not"]
+    assert worse({"third": 1.0}, before) == ["third: bench/tables.md has it not"]
+
+
+def test_the_figure_and_the_ten_lines_are_those_of_the_results():
+    found = results.load()
+    assert figure.FIGURE.read_text(encoding="utf-8") == figure.figure(found), "run: python3 -m bench.figure"
+    text = figure.README.read_text(encoding="utf-8")
+    assert figure.with_table(text, figure.table(found)) == text, "run: python3 -m bench.figure"
+
+
+def test_results_are_kept_by_rival_and_part(tmp_path):
+    path = tmp_path / "results.json"
+    name, past = "INSERT, transactions a second", "inserted, until visible everywhere, s"
+    results.save(path, "native", "single", "on a quiet day", [{name: 50.0}, {name: 80.0}], [{name: 100.0}, {name: 100.0}])
+    results.save(path, "native", "many", "on another day", [{past: 2.0}], [{past: 1.0}])
+    results.save(path, "native", "many", "on a third day", [{past: 3.0}], [{past: 1.0}])
+    found = results.load(path)
+    assert found["native"].medians(name) == (65.0, 100.0) and found["native"].ratio(past) == 3.0
+    assert found["native"].ratio("lag p50, ms") is None
+    assert found["native"].conditions() == ["on a quiet day", "on a third day"]
+    # a bar is as long as pgunison is fast: a time of three is a third of the speed
+    drawn = figure.figure(found)
+    assert ">0.65</text>" in drawn and ">0.33</text>" in drawn and drawn.count('height="14"') == 2
+    assert "| INSERT of 200,000 rows, until visible everywhere, s | 3.00 | 1.00 | 3.00 |" in figure.table(found)

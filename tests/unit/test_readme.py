@@ -18,7 +18,8 @@ from pgunison.cli import cli
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-DOCUMENTS = [README, *(PROJECT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")), *sorted((PROJECT / "docs").rglob("*.md"))]
+DOCUMENTS = [README, PROJECT / "CONTRIBUTING.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "bench").glob("*.md")),
+             *sorted((PROJECT / "docs").rglob("*.md"))]
 LINES, COLUMNS = 150, 100
 PACKAGES = {"bench", "chaos", "container", "docs", "esb_config", "pgunison", "services", "tests"}
 
