@@ -29,10 +29,7 @@ def balancer(call: Call, listening: Listening, max_lag_s: float, only_print: boo
     if only_print:
         print(haproxy(endpoints, listening, max_lag_s), end="")
         return
-    program = shutil.which("haproxy") or shutil.which("haproxy", path=PLACES)
-    if program is None:
-        raise OrchestratorError("there is no HAProxy on this machine", "no program haproxy is on the path or in /usr/sbin",
-                                "apt-get install haproxy; or take the configuration elsewhere: python3 orchestrator.py balancer --print")
+    program = found_program()
     file = path.with_name("haproxy.cfg")
     _write(file, haproxy(endpoints, listening, max_lag_s))
     _require_valid(program, file)
@@ -40,6 +37,15 @@ def balancer(call: Call, listening: Listening, max_lag_s: float, only_print: boo
         print(f"write: {listening.address}:{listening.write}  read: {listening.address}:{listening.read}"
               f"  statistics: http://{listening.address}:{listening.statistics}/", flush=True)
         _follow(process, path, file, endpoints, listening, max_lag_s)
+
+
+def found_program() -> str:
+    """Find HAProxy; OrchestratorError where it is not installed."""
+    program = shutil.which("haproxy") or shutil.which("haproxy", path=PLACES)
+    if program is None:
+        raise OrchestratorError("there is no HAProxy on this machine", "no program haproxy is on the path or in /usr/sbin",
+                                "apt-get install haproxy; or take the configuration elsewhere: python3 orchestrator.py balancer --print")
+    return program
 
 
 def _follow(process: subprocess.Popen[bytes], path: Path, file: Path, known: Endpoints, listening: Listening, max_lag_s: float) -> None:

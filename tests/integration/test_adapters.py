@@ -13,9 +13,6 @@ import pytest
 from pgunison.contract.waiting import wait_until
 from pgunison.pool.routes import Routes
 
-pytest.importorskip("psycopg_pool")
-pytest.importorskip("sqlalchemy")
-pytest.importorskip("asyncpg")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DEADLINE_S = 60
 
