@@ -96,12 +96,12 @@ class Cluster:
 
     def reopen(self) -> None:
         """Look at the cluster anew: its configuration or its secrets are others than before."""
-        self.site.agents.close()
+        self.site.close()
         self.site = Site.of(load(self.config_path), self.site.runtime.name, make=True)
 
     def remove(self) -> None:
         """Leave nothing of the cluster behind but its configuration, whatever state it is in."""
-        self.site.agents.close()
+        self.site.close()
         runtime = self.site.runtime
         nodes = [self.site.any_spec(name) for name in runtime.nodes()]
         everywhere(nodes, self._end)

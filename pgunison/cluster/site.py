@@ -55,6 +55,10 @@ class Site:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the agents, where somebody was asked; nothing is opened for it."""
         if "agents" in self.__dict__:
             self.agents.close()
 
