@@ -6,7 +6,7 @@
 docs/pool.md describes it.
 """
 
-from pgunison.pool.errors import ConnectionLost, PoolError, Unavailable, UnknownOutcome
+from pgunison.pool.errors import ConnectionLost, PartlyCommitted, PoolError, Unavailable, UnknownOutcome
 from pgunison.pool.pool import Borrowed, Pool
 
-__all__ = ["Borrowed", "ConnectionLost", "Pool", "PoolError", "Unavailable", "UnknownOutcome"]
+__all__ = ["Borrowed", "ConnectionLost", "PartlyCommitted", "Pool", "PoolError", "Unavailable", "UnknownOutcome"]

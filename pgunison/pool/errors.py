@@ -10,11 +10,22 @@ class PoolError(OrchestratorError):
 
 
 class Unavailable(PoolError):
-    """No node can serve within the time. Nothing of the block was done."""
+    """No node can serve within the time, or no longer. Nothing of the block stands."""
 
 
 class ConnectionLost(Unavailable):
-    """The connection was lost while the block was at work, before COMMIT. Nothing of what it did stands: it may be done again.
+    """The connection was lost while the block was at work, before any COMMIT. Nothing of what it did stands: it may be done again.
+
+    ``node`` is where it happened.
+    """
+
+    def __init__(self, message: str, detail: str, hint: str, node: str):
+        super().__init__(message, detail, hint)
+        self.node = node
+
+
+class PartlyCommitted(PoolError):
+    """The connection was lost when a part of the block was committed. That part stands, the rest does not; the whole block again would do the part twice.
 
     ``node`` is where it happened.
     """

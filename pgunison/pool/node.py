@@ -92,7 +92,7 @@ def answered(state: NodeState, heard: Heard, lag: Mapping[str, Lag], now: float,
     if not heard.ready:
         return replace(told, state="silent" if heard.silent else "not ready", reason=heard.reason)
     told = replace(told, state="ready", reason=None)
-    if state.state == "unknown" or (state.state == "ready" and state.started in (None, heard.started)):
+    if state.state == "unknown" or (state.state == "ready" and (heard.started is None or state.started in (None, heard.started))):
         return told
     return replace(told, returned_at=now, trial=True)
 

@@ -15,7 +15,7 @@ from psycopg2 import extensions
 
 from pgunison.configuration.sysconfig import Configuration, Group
 from pgunison.errors import UsageError
-from pgunison.pool.errors import ConnectionLost, PoolError, Unavailable, UnknownOutcome
+from pgunison.pool.errors import ConnectionLost, PartlyCommitted, PoolError, Unavailable, UnknownOutcome
 from pgunison.pool.node import NodeState
 from pgunison.pool.router import Choice, Router
 from pgunison.pool.routes import CONNECT_TIMEOUT_S, STATUS, found, parameters, rules
@@ -329,13 +329,13 @@ class Pool:
 
     def _end(self, session: Session) -> None:
         """Take a connection back that may be in any state."""
-        if session.connection.get_transaction_status() != extensions.TRANSACTION_STATUS_IDLE:
+        if not session.settled:
             session.since = time.monotonic()
             # one that cannot be rolled back is closed, which is the same to the server
             with contextlib.suppress(psycopg2.Error):
                 session.connection.rollback()
             session.since = 0.0
-        if session.connection.closed or session.cut_because is not None:
+        if session.connection.closed or session.cut_because is not None or not session.settled:
             self._discard(session)
         else:
             self._give_back(session)
@@ -401,12 +401,14 @@ class _Lanes:
 class Borrowed:
     """A connection that is lent for a ``with`` block. In a group without autocommit the block is a transaction: its end commits, an exception rolls back."""
 
-    __slots__ = ("_after", "_group", "_key", "_node", "_pool", "_session", "_timeout_s")
+    __slots__ = ("_after", "_committed", "_group", "_key", "_node", "_pool", "_session", "_timeout_s")
 
     def __init__(self, pool: Pool, group: _Lanes, key: str | None, after: str | None, timeout_s: float | None):
         self._pool, self._group, self._key, self._after, self._timeout_s = pool, group, key, after, timeout_s
         self._session: Session | None = None
         self._node: str | None = None
+        # something of the block may stand, whatever becomes of the rest
+        self._committed = False
 
     def __enter__(self) -> Self:
         if self._session is not None:
@@ -424,12 +426,16 @@ class Borrowed:
             self._session = None
             self._pool._give_back(session)
             return
+        unsettled = self._group.group.autocommit and not session.connection.closed
         try:
             if kind is None and not self._group.group.autocommit:
                 self.commit()
         finally:
             self._session = None
             self._pool._end(session)
+        if kind is None and unsettled:
+            raise PoolError("the block left a transaction open, and it was rolled back", f"{self._group.name} commits each statement by itself",
+                            "end what BEGIN began, or take a group without autocommit")
 
     @property
     def node(self) -> str:
@@ -442,8 +448,16 @@ class Borrowed:
         """Execute a statement, a text or a psycopg2.sql.Composable; returns its rows, none for one that answers with none.
 
         Raises psycopg2.Error for what PostgreSQL refuses; when the connection is lost, UnknownOutcome where the statement may have committed by itself, else
-        ConnectionLost.
+        PartlyCommitted where something of the block stands, else ConnectionLost.
         """
+        rows = self._query(statement, parameters, commits=self._group.group.autocommit and self._group.writes)
+        if self._group.writes and not self._committed and self._session is not None:
+            # each statement does, and one that was a COMMIT
+            self._committed = (self._session.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE
+                               and self._session.cursor.statusmessage != "ROLLBACK")
+        return rows
+
+    def _query(self, statement: Any, parameters: Any = None, *, commits: bool = False) -> list[dict[str, Any]]:
         session = self._session or self._ended()
         cursor = session.cursor
         session.since = time.monotonic()
@@ -456,19 +470,22 @@ class Borrowed:
         except psycopg2.Error as error:
             if not session.connection.closed:
                 raise
-            raise self._lost(session, error, commits=self._group.group.autocommit and self._group.writes) from error
+            raise self._lost(session, error, commits=commits) from error
         finally:
             session.since = 0.0
 
     def commit(self) -> None:
-        """Commit what was done so far. UnknownOutcome when the connection is lost in it."""
-        session = self._session or self._ended()
+        """Commit what was done so far. UnknownOutcome when the connection is lost in it; PoolError where each statement commits by itself."""
+        session = self._transaction()
+        if session.connection.status == extensions.STATUS_READY:
+            # nothing was done since the last one
+            return
         if session.connection.closed or session.cut_because is not None:
             # no COMMIT is sent any more
             raise self._lost(session, psycopg2.OperationalError("it was lost before COMMIT"), commits=False)
         status = session.connection.get_transaction_status()
         if status == extensions.TRANSACTION_STATUS_INERROR:
-            session.connection.rollback()
+            self.rollback()
             raise PoolError("nothing was committed: a statement of the transaction had failed", "PostgreSQL takes a COMMIT for a ROLLBACK then",
                             "let the error leave the block, or call rollback()")
         number = self._number() if self._group.writes and status == extensions.TRANSACTION_STATUS_INTRANS else None
@@ -482,15 +499,16 @@ class Borrowed:
             raise self._lost(session, error, commits=self._group.writes, number=number) from error
         finally:
             session.since = 0.0
+        self._committed = self._committed or number is not None
 
     def _number(self) -> str | None:
         """Ask for the number of the transaction, by which its outcome can be asked later; None when it has written nothing."""
-        (row,) = self.query("SELECT pg_current_xact_id_if_assigned()::text AS number")
+        (row,) = self._query("SELECT pg_current_xact_id_if_assigned()::text AS number")
         return None if row["number"] is None else str(row["number"])
 
     def rollback(self) -> None:
-        """Undo what was done since the last commit."""
-        session = self._session or self._ended()
+        """Undo what was done since the last commit; PoolError where each statement commits by itself."""
+        session = self._transaction()
         session.since = time.monotonic()
         try:
             session.connection.rollback()
@@ -502,25 +520,42 @@ class Borrowed:
     def token(self) -> str:
         """Return what a later read must have seen: all that was committed here, and all that was visible. For ``connection(..., after=token)``.
 
-        Also behind the block. PoolError while a transaction has written and not committed: its place in the WAL is not known yet.
+        Also behind the block. PoolError while a transaction has written and not committed: its place in the WAL is not known yet; and behind the block when
+        its node does not tell it: then what the block committed stands all the same.
         """
         if self._session is None:
-            names = [self.node]
-            session = self._pool._take(self._group, lambda _: names, time.monotonic() + self._group.group.timeout_s, self._group.group.timeout_s)
-            self._session = session
+            node = self.node
             try:
-                return self.token()
-            finally:
-                self._session = None
-                self._pool._end(session)
+                return self._token_behind(node)
+            except (PoolError, psycopg2.Error) as error:
+                said = error.message if isinstance(error, PoolError) else str(error).strip().partition("\n")[0]
+                raise PoolError(f"the token cannot be had from {node}", said,
+                                "what the block committed stands: ask for the token again, or read on that node") from error
         idle = self._session.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE
-        (found,) = self.query("SELECT unison.token() AS token, pg_current_xact_id_if_assigned() IS NULL AS settled")
+        (found,) = self._query("SELECT unison.token() AS token, pg_current_xact_id_if_assigned() IS NULL AS settled")
         if not found["settled"]:
             raise PoolError("a token cannot be had before what was written is committed", f"a transaction of {self._group.name} is open",
                             "call commit() before, or token() behind the block")
         if idle and not self._group.group.autocommit:
             self.rollback()
         return str(found["token"])
+
+    def _token_behind(self, node: str) -> str:
+        session = self._pool._take(self._group, lambda _: [node], time.monotonic() + self._group.group.timeout_s, self._group.group.timeout_s)
+        self._session = session
+        try:
+            return self.token()
+        finally:
+            self._session = None
+            self._pool._end(session)
+
+    def _transaction(self) -> Session:
+        """Return the session of a block that is a transaction."""
+        session = self._session or self._ended()
+        if self._group.group.autocommit:
+            raise PoolError(f"{self._group.name} commits each statement by itself", "there is no transaction to commit or to roll back",
+                            'take a group with "autocommit": false')
+        return session
 
     def _ended(self) -> Session:
         raise PoolError("the block has ended, and its connection with it", "", "borrow another one: pool.connection(...)")
@@ -533,6 +568,8 @@ class Borrowed:
             ask = partial(self._pool._outcome, self._group, session.node, life, number) if number and life else None
             return UnknownOutcome(f"the connection to {session.node} was lost in COMMIT: what was done may stand or not", detail,
                                   "ask outcome(), or look for it, before doing it again", session.node, ask)
+        if self._committed:
+            return PartlyCommitted(f"the connection to {session.node} was lost", detail, "what was committed before stands; the rest does not", session.node)
         return ConnectionLost(f"the connection to {session.node} was lost", detail, "nothing of the block stands: it may be done again", session.node)
 
 

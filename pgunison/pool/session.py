@@ -7,6 +7,8 @@ import socket
 from collections import deque
 from typing import Any
 
+from psycopg2 import extensions
+
 from pgunison.endpoints import Endpoint
 
 
@@ -51,6 +53,11 @@ class Session:
     def alive(self) -> bool:
         """Tell without asking the server whether the connection stands: one that nobody uses has nothing to read but its end."""
         return not self._poll.poll(0) and not self.connection.closed and self.cut_because is None
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether no transaction is open: neither the server's nor, as psycopg2 believes, its own. A BEGIN or COMMIT of the caller tells them apart."""
+        return bool(self.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE and self.connection.status == extensions.STATUS_READY)
 
     def cut(self, because: str) -> None:
         """Cut the connection from another thread: whoever waits for its answer gets an error at once."""

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from pgunison.contract.waiting import wait_until
-from pgunison.pool import ConnectionLost, Pool, PoolError, Unavailable, UnknownOutcome
+from pgunison.pool import ConnectionLost, PartlyCommitted, Pool, PoolError, Unavailable, UnknownOutcome
 from tests.integration import orchestrator
 
 DEADLINE_S = 60
@@ -192,6 +192,35 @@ def test_a_failed_transaction_is_not_taken_for_a_committed_one(pool):
             db.query("SELECT 1 / 0")
 
 
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_transaction_that_a_statement_began_is_not_passed_on(pool, cluster, fault):
+    with pytest.raises((RuntimeError, PoolError), match="no" if fault else "left a transaction open"), pool.connection("writer1", key="one") as db:
+        db.query("BEGIN")
+        db.query("INSERT INTO table1 (col1) VALUES ('left open')")
+        if fault:
+            raise RuntimeError("no")
+    with pool.connection("writer1", key="one") as db:
+        db.query("INSERT INTO table1 (col1) VALUES (%s)", [f"behind BEGIN {fault}"])
+    assert cluster.query(db.node, "SELECT col1 FROM table1 WHERE col1 IN ('left open', %s)", [f"behind BEGIN {fault}"]) == [(f"behind BEGIN {fault}",)]
+
+
+def test_a_transaction_that_a_statement_ended_is_not_passed_on(pool, cluster):
+    for text in ("by itself", "not by itself"):
+        with pytest.raises(RuntimeError, match="no"), pool.connection("writer2", key="one") as db:
+            db.query("INSERT INTO table1 (col1) VALUES (%s)", [text])
+            if text == "by itself":
+                db.query("COMMIT")
+            raise RuntimeError("no")
+    assert cluster.query(db.node, "SELECT col1 FROM table1 WHERE col1 LIKE '%by itself'") == [("by itself",)]
+
+
+def test_where_each_statement_commits_by_itself_nothing_is_said_to_be_committed(pool):
+    with pool.connection("writer1") as db:
+        for end in (db.commit, db.rollback):
+            with pytest.raises(PoolError, match="writer1 commits each statement by itself"):
+                end()
+
+
 def test_postgresqls_own_errors_come_as_they_are(pool):
     with pool.connection("reader1") as db, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         db.query("DELETE FROM table1")
@@ -282,6 +311,50 @@ def test_what_was_lost_before_commit_may_be_done_again(pool, cluster):
     assert caught.value.node == db.node
     for node in cluster.names():
         assert cluster.query(node, "SELECT count(*) FROM table1 WHERE col1 = 'lost before'") == [(0,)]
+
+
+@pytest.mark.parametrize("how", ["commit", "COMMIT", "autocommit"])
+def test_what_was_committed_before_the_loss_is_not_to_be_done_again(pool, cluster, how):
+    with pytest.raises(PartlyCommitted) as caught, pool.connection("writer1" if how == "autocommit" else "writer2") as db:
+        db.query("INSERT INTO table1 (col1) VALUES (%s)", [f"stands {how}"])
+        if how == "commit":
+            db.commit()
+        elif how == "COMMIT":
+            db.query("COMMIT")
+        terminate(cluster, db.node, db._session.connection.info.backend_pid)
+        if how == "COMMIT":
+            db.query("SELECT 1")
+        else:
+            db.token()
+    assert not isinstance(caught.value, Unavailable)
+    assert caught.value.node == db.node and caught.value.hint == "what was committed before stands; the rest does not"
+    assert cluster.query(db.node, "SELECT count(*) FROM table1 WHERE col1 = %s", [f"stands {how}"]) == [(1,)]
+
+
+def test_a_block_that_is_committed_is_not_lost_with_its_connection(pool, cluster):
+    with pool.connection("writer2") as db:
+        db.query("INSERT INTO table1 (col1) VALUES ('all of it')")
+        db.commit()
+        db._session.cut("the test")
+    assert cluster.query(db.node, "SELECT count(*) FROM table1 WHERE col1 = 'all of it'") == [(1,)]
+
+
+@pytest.mark.parametrize("group", ["writer1", "writer2"])
+def test_a_token_that_cannot_be_had_behind_the_block_denies_nothing(pool, cluster, group, monkeypatch):
+    with pool.connection(group) as db:
+        db.query("INSERT INTO table1 (col1) VALUES (%s)", [f"no token {group}"])
+    monkeypatch.setattr(psycopg2, "connect", unreachable)
+    for session in list(pool._sessions):
+        session.cut("the test")
+    with pytest.raises(PoolError, match=f"the token cannot be had from {db.node}") as caught:
+        db.token()
+    assert type(caught.value) is PoolError and caught.value.hint.startswith("what the block committed stands")
+    monkeypatch.undo()
+    wait_until(lambda: None if db.token() else "none", "it is had later", DEADLINE_S)
+
+
+def unreachable(**_):
+    raise psycopg2.OperationalError("nobody is there")
 
 
 @pytest.mark.parametrize("group", ["writer1", "writer2"])

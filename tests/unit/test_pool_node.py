@@ -35,6 +35,12 @@ def test_a_server_that_was_started_again_between_two_answers_has_been_away():
     assert back.trial and back.weight(100) == RAMP_FROM
 
 
+def test_an_answer_that_leaves_out_when_the_server_was_started_tells_of_no_start():
+    again = answered(ready("node1"), Heard(True, None), {}, 100, 0.01)
+    assert not again.trial and again.weight(100) == 1
+    assert answered(again, Heard(True, None, started=2.0), {}, 101, 0.01).trial
+
+
 def test_a_lost_connection_alone_costs_a_node_no_share():
     suspect = suspected(ready("node1"))
     assert not suspect.takes_work
