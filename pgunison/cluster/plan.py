@@ -67,19 +67,23 @@ def narrow(desired: ClusterState, actual: ClusterState, name: str) -> tuple[Clus
 
     Its peers are the members that can be asked and that a link can rely on; they count as what they should be. It comes last, so that all its links are its own
     to wait for. A table that is new in the configuration is left to who brings up all. OrchestratorError when the node has not joined yet and not everybody who
-    may be a member is a peer: members are linked with each other.
+    may be a member is a peer, be it one that is not configured now: members are linked with each other.
     """
     found = actual.node(name)
     others = [node for node in desired.nodes if node.name != name]
     made = [each for each in (actual.find(node.name) for node in others) if each is not None and each.process != Process.ABSENT]
-    unfit = {node.name: why for node in made if (why := _unfit(node, found, desired.node(name).tables)) is not None}
+    surplus = [node for node in actual.nodes if desired.find(node.name) is None and node.process != Process.ABSENT]
+    unfit = {node.name: why for node in made if (why := _unfit(node, found, desired.node(name).tables)) is not None} | \
+        {node.name: "is not configured" for node in surplus}
     if unfit and (found.process == Process.ABSENT or found.answers and not found.serving and not found.stale and not found.fault):
         raise OrchestratorError(f"{name} has not joined the cluster yet, and can only when all members are well",
                                 "; ".join(f"{other} {why}" for other, why in unfit.items()), "python3 orchestrator.py up")
     members = {node.name for node in made if node.name not in unfit and node.serving}
     peers = tuple(node for node in others if node.name in members)
+    # what a node that cannot be asked has, nobody knows
+    holders = [node for node in (*made, *surplus) if node.serving or not node.answers]
     tables = tuple(table for table in desired.node(name).tables
-                   if found.table(table.schema, table.name) or all(actual.node(peer.name).table(table.schema, table.name) for peer in peers))
+                   if found.table(table.schema, table.name) or all(node.table(table.schema, table.name) for node in holders))
     links = {LinkState(source.name, target.name) for source, target in permutations(peers, 2)}
     own = {actual.link(*ends) for peer in peers for ends in ((peer.name, name), (name, peer.name))}
     whole = {LinkState(link.source, link.target) for link in own}

@@ -431,14 +431,45 @@ def test_a_node_joins_alone_when_all_members_can_be_asked():
     assert_done(world, desired)
 
 
+def test_a_node_does_not_join_without_a_member_that_is_not_configured_now():
+    """It would serve without a link to that member: rows of each would never reach the other."""
+    before, desired = wanted(3, ONE), wanted(4, ONE)
+    world = up(before)
+    world.nodes["node4"], world.rows["node4"] = absent(desired).nodes[3], {}
+    with pytest.raises(OrchestratorError, match="node4 has not joined") as refused:
+        bring_up(world, without(desired, "node3"), only="node4")
+    assert refused.value.detail == "node3 is not configured"
+    bring_up(world, desired)
+    assert_done(world, desired)
+
+
+@pytest.mark.parametrize("away", ["stopped", "drifted", "surplus"])
+def test_a_new_table_does_not_come_with_the_only_node_that_is_well(away):
+    world, desired = up(wanted(2, ONE)), wanted(2, ONE, TWO)
+    if away == "stopped":
+        stop(world, "node2")
+    elif away == "drifted":
+        world.nodes["node2"] = replace(world.nodes["node2"], fault=OTHER)
+    assert bring_up(world, without(desired, "node2") if away == "surplus" else desired, only="node1") == []
+    bring_up(world, desired)
+    assert_done(world, desired)
+
+
+def without(desired: ClusterState, *names: str) -> ClusterState:
+    """Return the configuration without these nodes; what is there of them is surplus."""
+    return ClusterState(desired.id, tuple(node for node in desired.nodes if node.name not in names),
+                        frozenset(link for link in desired.links if not {link.source, link.target} & set(names)))
+
+
 @settings(max_examples=400, deadline=None)
 @given(any_state(), st.data())
 def test_from_any_state_one_node_is_brought_up_and_no_other_is_touched(state, data):
     desired = wanted(len(state.nodes), ONE, TWO)
     world = World(state)
     held, only = safe(world), data.draw(st.sampled_from([node.name for node in state.nodes]))
+    surplus = data.draw(st.sets(st.sampled_from([node.name for node in state.nodes])))
     try:
-        taken = bring_up(world, desired, data.draw(st.one_of(st.none(), st.integers(0, 10))), only)
+        taken = bring_up(world, without(desired, *surplus - {only}), data.draw(st.one_of(st.none(), st.integers(0, 10))), only)
     except OrchestratorError as error:
         assert "has not joined" in error.message
         taken = []
