@@ -35,6 +35,13 @@ def bring_up(site: Site, progress: Progress, only: str | None = None) -> Cluster
     raise OrchestratorError(f"the cluster is not what was asked for after {ROUNDS} rounds", f"still to do: {left}", "python3 orchestrator.py status")
 
 
+def refuse(site: Site, only: str) -> None:
+    """Raise what :func:`bring_up` of that node would refuse, for whoever is about to stop it."""
+    actual = site.observe()
+    refuse_settings(site, actual)
+    plan(*narrow(desired(site.configuration), actual, only))
+
+
 def refuse_settings(site: Site, actual: ClusterState) -> None:
     """UsageError in PostgreSQL's own words when it would not start with the configured settings: before any server that runs is stopped for them."""
     for node in actual.nodes if site.configuration.settings else ():

@@ -2,9 +2,10 @@
 
 import click
 
+from pgunison.cluster.execute import refuse
 from pgunison.cluster.history import recorded
 from pgunison.commands.call import Call
-from pgunison.commands.up import start_one
+from pgunison.commands.up import accept, start_one
 from pgunison.directory import only_orchestrator
 from pgunison.progress import Progress
 
@@ -13,10 +14,13 @@ def restart(call: Call, name: str) -> None:
     """Stop a node and bring it up again, with what it missed meanwhile; interrupted in between and called again, it starts it."""
     progress, site = Progress(), call.site()
     node = site.spec(name)
-    with only_orchestrator(call.directory()), recorded(site, f"restart {name}"):
-        with progress.step(f"stop {name}"):
-            site.runtime.stop(node)
-        start_one(site, name, progress)
+    with only_orchestrator(call.directory()):
+        accept(site)
+        with recorded(site, f"restart {name}"):
+            refuse(site, name)
+            with progress.step(f"stop {name}"):
+                site.runtime.stop(node)
+            start_one(site, name, progress)
 
 
 @click.command("restart")

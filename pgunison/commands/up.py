@@ -23,8 +23,7 @@ def up(call: Call) -> None:
     choose(call.runtime, call.configuration.id).require_usable()
     with only_orchestrator(call.directory()):
         site = call.site(make=True)
-        require_same(call.configuration, site.directory, site.runtime.nodes())
-        approve(site.directory, call.configuration.digest)
+        accept(site)
         progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
         with recorded(site, "up"):
             cluster = bring_up(site, progress)
@@ -37,14 +36,21 @@ def up_one(call: Call, name: str) -> None:
     """Start one node, and mend it and its links; the others are left alone."""
     site = call.site()
     site.spec(name)
-    with only_orchestrator(call.directory()), recorded(site, f"up {name}"):
-        start_one(site, name, Progress())
+    with only_orchestrator(call.directory()):
+        accept(site)
+        with recorded(site, f"up {name}"):
+            start_one(site, name, Progress())
+
+
+def accept(site: Site) -> None:
+    """Take the configuration for that of the cluster from here on; UsageError when it is one of another cluster."""
+    require_same(site.configuration, site.directory, site.runtime.nodes())
+    approve(site.directory, site.configuration.digest)
 
 
 def start_one(site: Site, name: str, progress: Progress) -> None:
     """Bring up one node, and say how the cluster is then."""
     began = time.monotonic()
-    require_same(site.configuration, site.directory, site.runtime.nodes())
     healthy = report.table(site, bring_up(site, progress, name))
     progress.say(f"{name} is up after {time.monotonic() - began:.1f} s" + ("" if healthy else ", and not all is well"))
 

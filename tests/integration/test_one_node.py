@@ -1,9 +1,12 @@
 """One node is stopped, started, and started anew, while the others go on: down NODE, up NODE, restart NODE."""
 
+import json
 import signal
 
 import pytest
 
+from pgunison.configuration.approved import is_approved
+from pgunison.configuration.sysconfig import load
 from tests.convergence.comparison import MARKS, assert_same
 from tests.integration.orchestrator import assert_explained, run
 from tests.integration.test_up import TABLE1, assert_up, keys, read_until, started, status, steps, write
@@ -40,6 +43,15 @@ def test_a_node_goes_and_comes_back_with_what_it_missed(three):
     assert missed <= keys(three, "node2")
     write(three)
     assert {name: three.server_pid(name) == pid for name, pid in servers.items()} == {"node1": True, "node2": False, "node3": True}
+
+
+@pytest.mark.process_runtime("it looks at the files of the cluster on this machine")
+@pytest.mark.parametrize("words", ["up", "restart"])
+def test_a_configuration_that_one_node_took_is_not_checked_again(three, words):
+    three.config_path.write_text(three.config_path.read_text() + "\n")
+    before = load(three.config_path).digest
+    run(three, words, "node1")
+    assert is_approved(json.loads(three.config_path.read_text()), before)
 
 
 def test_too_few_is_a_warning(three):

@@ -53,6 +53,20 @@ def test_a_wrong_setting_is_refused_and_nothing_is_touched(cluster, settings, sa
     assert setting(cluster, "node2", "work_mem") == "5MB"
 
 
+@pytest.mark.parametrize(("place", "value", "status", "said"), [
+    ("postgresql", {"nonsense": "1"}, 2, "unrecognized configuration parameter"), ("database", "another", 2, "a cluster keeps its database and its ports"),
+    ("tables", [MARKS | {"columns": [{"name": "other", "type": "uuid", "primary_key": True}]}], 1, "has other columns in the configuration")])
+def test_a_node_is_not_stopped_for_a_restart_that_is_refused(cluster, place, value, status, said):
+    set_settings(cluster, work_mem="5MB")
+    before, server, written = files(cluster), cluster.server_pid("node1"), cluster.config_path.read_text()
+    document = json.loads(written)
+    document["system"]["config"][place] = value
+    cluster.config_path.write_text(json.dumps(document))
+    assert said in run(cluster, "restart", "node1", status=status).stderr
+    cluster.config_path.write_text(written)
+    assert files(cluster) == before and cluster.server_pid("node1") == server
+
+
 def test_a_changed_setting_reaches_the_cluster_node_by_node(cluster):
     set_settings(cluster, work_mem="7MB", max_connections=150)
     done = run(cluster, "up")
