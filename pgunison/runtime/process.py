@@ -61,7 +61,8 @@ class ProcessRuntime:
     def nodes(self) -> list[str]:
         """List the names of the nodes that were ever made."""
         folder = self._directory / "nodes"
-        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+        # what a purge that was interrupted leaves has a name with a dot
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.exists() else []
 
     def state(self, node: NodeSpec) -> Process:
         """Tell whether the node is absent, stopped or running."""
@@ -183,10 +184,11 @@ class ProcessRuntime:
     def purge(self, node: NodeSpec) -> None:
         """Remove a stopped node with its data."""
         folder = self._folder(node)
+        doomed = folder.with_name(f".{node.name}.purged")
+        if doomed.exists():
+            shutil.rmtree(doomed)
         if folder.exists():
             # renamed first: half a node is none
-            doomed = folder.with_name(f".{node.name}.purged")
-            shutil.rmtree(doomed, ignore_errors=True)
             folder.rename(doomed)
             shutil.rmtree(doomed)
 

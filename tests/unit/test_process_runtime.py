@@ -1,6 +1,7 @@
-"""pgunison/runtime/process.py: what is said of an agent that has ended."""
+"""pgunison/runtime/process.py: what is said of an agent that has ended, and what an interruption leaves."""
 
 import fcntl
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,20 @@ def test_one_that_holds_its_lock_runs(processes, tmp_path):
     with open(tmp_path / "nodes" / "node1" / "agent.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         processes.require_running(NODE)
+
+
+def test_a_purge_that_was_interrupted_is_finished_by_the_next_one(processes, tmp_path, monkeypatch):
+    (tmp_path / "nodes" / "node1" / "data").mkdir()
+    with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+        interrupted.setattr(shutil, "rmtree", interrupt)
+        processes.purge(NODE)
+    assert list((tmp_path / "nodes").iterdir()) != []
+    # half a node is none, for every command
+    assert processes.nodes() == [] and processes.state(NODE) == "absent"
+    processes.purge(NODE)
+    assert list((tmp_path / "nodes").iterdir()) == []
+
+
+def interrupt(path: Path, ignore_errors: bool = False) -> None:
+    if path.exists():
+        raise KeyboardInterrupt
