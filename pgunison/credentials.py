@@ -9,6 +9,8 @@ from pathlib import Path
 from pgunison.configuration.sysconfig import Configuration
 from pgunison.errors import UsageError
 
+PASSWORDS, TOKEN, PASSFILE = "passwords.json", "agent-token", "passfile"
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -21,27 +23,33 @@ class Credentials:
 
 
 def ensure(configuration: Configuration, directory: Path) -> Credentials:
-    """Read the cluster's credentials, making what is missing. UsageError for a password file that the configuration names and that is wrong."""
+    """Read the cluster's credentials, making what is missing; those of roles that are not configured now stay, because the nodes still have them.
+
+    UsageError for a password file that the configuration names and that is wrong.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stored = directory / "passwords.json"
-    known = _read(stored) if stored.exists() else {}
+    known = _read(directory / PASSWORDS) if (directory / PASSWORDS).exists() else {}
     given = _given(configuration)
-    wanted = {role.name: given.get(role.name) or known.get(role.name) or secrets.token_urlsafe(24) for role in configuration.roles}
+    wanted = known | {role.name: given.get(role.name) or known.get(role.name) or secrets.token_urlsafe(24) for role in configuration.roles}
     if wanted != known:
-        write_private(stored, json.dumps(wanted, indent=1) + "\n")
-    token_file = directory / "agent-token"
-    if not token_file.exists():
-        write_private(token_file, secrets.token_urlsafe(32) + "\n")
-    passfile = directory / "passfile"
+        write_private(directory / PASSWORDS, json.dumps(wanted, indent=1) + "\n")
+    if not (directory / TOKEN).exists():
+        write_private(directory / TOKEN, secrets.token_urlsafe(32) + "\n")
+    passfile = directory / PASSFILE
     lines = "".join(f"*:*:*:{_escaped(name)}:{_escaped(password)}\n" for name, password in sorted(wanted.items()))
     if not passfile.exists() or passfile.read_text(encoding="utf-8") != lines:
         write_private(passfile, lines)
-    return Credentials(wanted, token_file.read_text(encoding="utf-8").strip(), passfile, token_file)
+    return read(directory)
+
+
+def read(directory: Path) -> Credentials:
+    """Read the credentials of a cluster that has them (:func:`exist`); changes nothing. A role that is new in the configuration has none yet."""
+    return Credentials(_read(directory / PASSWORDS), (directory / TOKEN).read_text(encoding="utf-8").strip(), directory / PASSFILE, directory / TOKEN)
 
 
 def stored(configuration: Configuration, directory: Path) -> dict[str, str]:
     """Read the passwords by role that ``up`` has stored; changes nothing. UsageError when one is missing."""
-    found = _read(directory / "passwords.json")
+    found = _read(directory / PASSWORDS)
     missing = [role.name for role in configuration.roles if role.name not in found]
     if missing:
         raise UsageError(f"there is no password of {', '.join(missing)}", f"{directory} was made for other roles", "python3 orchestrator.py up")
@@ -49,8 +57,8 @@ def stored(configuration: Configuration, directory: Path) -> dict[str, str]:
 
 
 def exist(directory: Path) -> bool:
-    """Tell whether a cluster's credentials were made: no ``up`` has ever run without."""
-    return (directory / "passwords.json").exists()
+    """Tell whether a cluster's credentials were made, all of them: no ``up`` has ever run without."""
+    return all((directory / name).exists() for name in (PASSWORDS, TOKEN, PASSFILE))
 
 
 def write_private(path: Path, content: str) -> None:

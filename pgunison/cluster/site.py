@@ -12,7 +12,7 @@ from pgunison.cluster.state import ClusterState, Link, TableState
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.directory import cluster_directory
 from pgunison.endpoints import Endpoint, Endpoints
-from pgunison.errors import OrchestratorError
+from pgunison.errors import OrchestratorError, UsageError
 from pgunison.runtime.choice import choose
 from pgunison.runtime.runtime import Runtime
 
@@ -36,12 +36,12 @@ class Site:
 
     @classmethod
     def of(cls, configuration: Configuration, runtime_name: str, *, make: bool = False) -> "Site":
-        """Open the site of a configuration; with ``make`` it may be a new one, else OrchestratorError when the cluster was never made."""
+        """Open the site of a configuration; with ``make`` it may be a new one, or have new roles, else OrchestratorError when the cluster was never made."""
         runtime_class = choose(runtime_name, configuration.id)
         directory = cluster_directory(configuration.id, runtime_class.name)
         if not make and not credentials.exist(directory / "secrets"):
             raise OrchestratorError(f"there is no cluster {configuration.id} on this machine", f"{directory} holds none", "python3 orchestrator.py up")
-        known = credentials.ensure(configuration, directory / "secrets")
+        known = credentials.ensure(configuration, directory / "secrets") if make else credentials.read(directory / "secrets")
         runtime = runtime_class(configuration, directory, known)
         return cls(configuration, directory, known, runtime)
 
@@ -95,7 +95,12 @@ class Site:
         return {"schema": configured.schema, "name": configured.name, "Column": [column_description(column) for column in configured.columns]}
 
     def dsn(self, user: str, node: str | None = None) -> str:
-        """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names."""
+        """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names.
+
+        UsageError when it is a role that no ``up`` has made yet.
+        """
+        if user in {role.name for role in self.configuration.roles} - self.credentials.passwords.keys():
+            raise UsageError(f"there is no role {user} yet", "it is new in the configuration", "python3 orchestrator.py up")
         nodes = [self.spec(node)] if node else list(self.configuration.nodes)
         spread = ({} if node else {"load_balance_hosts": "random"}) | self.security()
         from psycopg2.extensions import make_dsn

@@ -12,9 +12,9 @@ from pgunison.progress import Progress
 
 def restart(call: Call, name: str) -> None:
     """Stop a node and bring it up again, with what it missed meanwhile; interrupted in between and called again, it starts it."""
-    progress, site = Progress(), call.site()
-    node = site.spec(name)
+    progress, node = Progress(), call.site().spec(name)
     with only_orchestrator(call.directory()):
+        site = call.site(make=True)
         accept(site)
         with recorded(site, f"restart {name}"):
             refuse(site, name)

@@ -34,9 +34,9 @@ def up(call: Call) -> None:
 
 def up_one(call: Call, name: str) -> None:
     """Start one node, and mend it and its links; the others are left alone."""
-    site = call.site()
-    site.spec(name)
+    call.site().spec(name)
     with only_orchestrator(call.directory()):
+        site = call.site(make=True)
         accept(site)
         with recorded(site, f"up {name}"):
             start_one(site, name, Progress())

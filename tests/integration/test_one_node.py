@@ -1,5 +1,6 @@
 """One node is stopped, started, and started anew, while the others go on: down NODE, up NODE, restart NODE."""
 
+import copy
 import json
 import signal
 
@@ -52,6 +53,22 @@ def test_a_configuration_that_one_node_took_is_not_checked_again(three, words):
     before = load(three.config_path).digest
     run(three, words, "node1")
     assert is_approved(json.loads(three.config_path.read_text()), before)
+
+
+def test_a_new_role_comes_with_one_node_and_keeps_its_password(three):
+    written = json.loads(three.config_path.read_text())
+    more = copy.deepcopy(written)
+    more["system"]["config"]["roles"].append({"name": "late_writer", "kind": "writer"})
+    three.config_path.write_text(json.dumps(more))
+    run(three, "restart", "node1")
+    three.reopen()
+    run(three, "up")
+    # without it, and with it again
+    three.config_path.write_text(json.dumps(written))
+    three.reopen()
+    run(three, "status")
+    for name in three.names():
+        assert three.query(name, "SELECT current_user::text", role="late_writer") == [("late_writer",)]
 
 
 def test_too_few_is_a_warning(three):

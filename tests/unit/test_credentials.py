@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgunison import credentials
+from pgunison.cluster.site import Site
 from pgunison.configuration.sysconfig import Role, load
 from pgunison.errors import OrchestratorError, UsageError
 
@@ -71,10 +72,30 @@ def test_a_new_role_gets_one_and_the_others_keep_theirs(directory):
     assert "writer9" in second.passfile.read_text()
 
 
+def test_a_role_that_is_not_configured_for_a_while_keeps_its_password(directory):
+    first = credentials.ensure(CONFIGURATION, directory)
+    credentials.ensure(replace(CONFIGURATION, roles=CONFIGURATION.roles[1:]), directory)
+    assert credentials.ensure(CONFIGURATION, directory) == first
+
+
+def test_who_only_reads_changes_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("PGUNISON_STATE", str(tmp_path))
+    with Site.of(CONFIGURATION, "process", make=True) as made:
+        before = {path: path.read_bytes() for path in (made.directory / "secrets").iterdir()}
+    other = replace(CONFIGURATION, roles=(*CONFIGURATION.roles[1:], Role("writer9", "writer")))
+    with Site.of(other, "process") as site:
+        assert site.credentials == made.credentials
+        with pytest.raises(UsageError, match="writer9") as refused:
+            site.dsn("writer9")
+    assert refused.value.hint == "python3 orchestrator.py up"
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_an_interruption_between_the_files_is_made_good(directory):
     first = credentials.ensure(CONFIGURATION, directory)
     for name in ("agent-token", "passfile"):
         (directory / name).unlink()
+        assert not credentials.exist(directory)
     again = credentials.ensure(CONFIGURATION, directory)
     assert again.passwords == first.passwords
     assert modes(directory)["agent-token"] == 0o600 and again.passfile.exists()
