@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
 if "PGUNISON_IMAGE" in os.environ:
     DEFAULT["system"]["config"]["container"] = {"image": os.environ["PGUNISON_IMAGE"]}
-NOT_RUN = pytest.StashKey[str]()
+NOT_RUN = "the Docker tests were not run"
 
 
 def pytest_configure() -> None:
@@ -56,10 +56,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> Iterator[None]:
+def pytest_terminal_summary(terminalreporter) -> Iterator[None]:
     yield
-    if reason := config.stash.get(NOT_RUN, None):
-        terminalreporter.write_line(f"the Docker tests were not run: {reason}", yellow=True)
+    # from the reports, which may come from other processes
+    reasons = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if isinstance(report.longrepr, tuple)}
+    for reason in sorted(reason.removeprefix("Skipped: ") for reason in reasons if NOT_RUN in reason):
+        terminalreporter.write_line(reason, yellow=True)
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +70,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
     if request.param == "docker" and (reason := docker_missing()):
         if os.environ.get("PGUNISON_REQUIRE_DOCKER"):
             pytest.fail(f"the Docker tests must run, and {reason}", pytrace=False)
-        request.config.stash[NOT_RUN] = reason
-        pytest.skip(reason)
+        pytest.skip(f"{NOT_RUN}: {reason}")
     return request.param
 
 
