@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
+
 from chaos.faults import Fault
 from chaos.processes import Freezer
 from chaos.runtimes import DockerCluster
@@ -39,7 +41,13 @@ class PauseContainer(ContainerFault):
         return f"pause the container of {self.node}"
 
     def strike(self, target: DockerCluster) -> bool:
-        target.container(self.node).pause()
+        try:
+            target.container(self.node).pause()
+        except docker.errors.APIError as error:
+            # the kernel was asked some times, and a process was being made each time
+            if "unable to freeze" not in str(error):
+                raise
+            return False
         return True
 
 
