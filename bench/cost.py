@@ -8,9 +8,6 @@ of each part that was measured go to bench/results.json, where bench/figure.py r
 
 import argparse
 import os
-import signal
-import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from bench.cluster import Cluster
 from bench.conditions import conditions
 from bench.mesh import TABLE1, NativeMesh
 from bench.pglogical import PglogicalMesh
-from bench.pgunison import Pgunison, use
+from bench.pgunison import Pgunison, workplace
 from bench.results import RESULTS, save
 from pgunison.runtime.binaries import find, server_user
 
@@ -119,11 +116,7 @@ def main() -> None:
     arguments.add_argument("--deadline", type=float, default=90.0, help="seconds after which a statement of many rows is cancelled")
     arguments.add_argument("--save", action="store_true", help="write the figures to bench/results.json")
     options = arguments.parse_args()
-    # leave nothing behind when we are told to end, either
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
+    with workplace() as directory:
         said = f"{conditions(find(directory, server_user()))}; {options.rounds} rounds; load average {os.getloadavg()[0]:.1f} before"
         print(f"{said}; median (least to most): what else runs is in the figures, except those of processor time", flush=True)
         measurement = Measurement(directory, options.rounds, options.rival)

@@ -7,15 +7,13 @@ no agents, no merge, and a third of the relations.
 
 import argparse
 import os
-import tempfile
 import time
-from pathlib import Path
 
 from bench import ratios
 from bench.cluster import Cluster
 from bench.conditions import conditions
 from bench.mesh import NativeMesh
-from bench.pgunison import Pgunison, use
+from bench.pgunison import Pgunison, workplace
 from pgunison.runtime.binaries import find, server_user
 
 NODES = 3
@@ -55,9 +53,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=int, default=20)
     arguments.add_argument("--rounds", type=int, default=1)
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
+    with workplace() as directory:
         print(f"{conditions(find(directory, server_user()))}; median of {options.rounds} rounds; load average {os.getloadavg()[0]:.1f} before", flush=True)
         for count in options.tables:
             tables = [described(number) for number in range(1, count + 1)]

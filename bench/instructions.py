@@ -26,7 +26,7 @@ import psycopg2
 from bench import ratios
 from bench.conditions import conditions
 from bench.mesh import TABLE1
-from bench.pgunison import Pgunison, use
+from bench.pgunison import Pgunison, workplace
 from pgunison.runtime.binaries import server_user
 
 TABLES = Path(__file__).parent / "tables.md"
@@ -140,21 +140,18 @@ def main() -> int:
         print("error: valgrind is missing\nhint: apt-get install valgrind", file=sys.stderr)
         return 1
     found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
-        with Pgunison(1, directory, [TABLE1]) as cluster:
-            with closing(psycopg2.connect(cluster.superuser_dsn("node1"))) as connection, connection, connection.cursor() as cursor:
-                cursor.execute(f"CREATE TABLE {NATIVE} (id bigserial PRIMARY KEY, col1 text, col2 text)")
-                cursor.execute("SELECT format('unison.%I', image_name), format('unison.%I', tombstone_name) FROM unison.replicated_table")
-                companions = cursor.fetchone()
-            data = cluster.halt("node1")
-            counted = Counted(data, cluster.binaries, cluster.configuration.database)
-            print(f"{conditions(cluster.binaries)}\n\n| thousands of instructions | pgunison | native | ratio |\n|---|---:|---:|---:|", flush=True)
-            for case in (case for case in cases(*companions) if case.name.startswith(tuple(options.only))):
-                ours, native = (counted.figure(case, table, options.statements) for table in ("table1", NATIVE))
-                found[case.name] = ours / native
-                print(f"| {case.name} | {ratios.shown(ours)} | {ratios.shown(native)} | {ours / native:.2f} |", flush=True)
+    with workplace() as directory, Pgunison(1, directory, [TABLE1]) as cluster:
+        with closing(psycopg2.connect(cluster.superuser_dsn("node1"))) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE {NATIVE} (id bigserial PRIMARY KEY, col1 text, col2 text)")
+            cursor.execute("SELECT format('unison.%I', image_name), format('unison.%I', tombstone_name) FROM unison.replicated_table")
+            companions = cursor.fetchone()
+        data = cluster.halt("node1")
+        counted = Counted(data, cluster.binaries, cluster.configuration.database)
+        print(f"{conditions(cluster.binaries)}\n\n| thousands of instructions | pgunison | native | ratio |\n|---|---:|---:|---:|", flush=True)
+        for case in (case for case in cases(*companions) if case.name.startswith(tuple(options.only))):
+            ours, native = (counted.figure(case, table, options.statements) for table in ("table1", NATIVE))
+            found[case.name] = ours / native
+            print(f"| {case.name} | {ratios.shown(ours)} | {ratios.shown(native)} | {ours / native:.2f} |", flush=True)
     slower = worse(found, committed(TABLES.read_text(encoding="utf-8"))) if options.check else []
     for line in slower:
         print(f"worse: {line}", file=sys.stderr)

@@ -3,7 +3,11 @@
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.cluster import Cluster
@@ -25,7 +29,7 @@ class Silent(Progress):
 
 
 class Pgunison(Cluster):
-    """The cluster of sysconfig.json with ``nodes`` nodes, in the process runtime. PGUNISON_STATE must lead to ``directory``."""
+    """The cluster of sysconfig.json with ``nodes`` nodes, in the process runtime; ``directory`` is that of :func:`workplace`."""
 
     def __init__(self, nodes: int, directory: Path, tables: Sequence[dict] | None = None, settings: Mapping[str, str] | None = None):
         path = directory / f"bench-{secrets.token_hex(3)}.json"
@@ -86,7 +90,12 @@ def configuration(cluster_id: str, nodes: int, tables: Sequence[dict] | None = N
     return written
 
 
-def use(directory: Path) -> None:
-    """Let clusters live in ``directory``, which PostgreSQL's user must reach."""
-    directory.chmod(0o755)
-    os.environ["PGUNISON_STATE"] = str(directory)
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """Make a directory in which clusters live, which PostgreSQL's user can reach. It goes in the end, also when we are told to end."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        os.environ["PGUNISON_STATE"] = name
+        yield directory

@@ -11,17 +11,15 @@ import contextlib
 import json
 import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import psycopg2
 
 from bench.conditions import conditions
-from bench.pgunison import PROJECT, Silent, use
+from bench.pgunison import PROJECT, Silent, workplace
 from chaos.cluster import Cluster, own_configuration
 from chaos.runtimes import free_subnet, open_cluster
 from pgunison.pool import Pool, PoolError
@@ -39,9 +37,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=0.5)
     arguments.add_argument("--rounds", type=int, default=8)
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
+    with workplace() as directory:
         document = json.loads((PROJECT / "sysconfig.json").read_text(encoding="utf-8"))
         groups = [group | {"connections_per_node": max(THREADS)} for group in document["system"]["config"]["groups"]]
         path = directory / "bench.json"

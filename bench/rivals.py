@@ -8,9 +8,7 @@ the nodes have until the deadline to catch up. What the users' columns hold then
 import argparse
 import json
 import secrets
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ from pathlib import Path
 from bench.conditions import conditions
 from bench.mesh import NativeMesh
 from bench.pglogical import PglogicalMesh, programs
-from bench.pgunison import PROJECT, use
+from bench.pgunison import PROJECT, workplace
 from bench.rival import Rival
 from chaos.checker import read
 from chaos.comparison import MARKS, differing, error_counts, everywhere, put_mark
@@ -178,11 +176,7 @@ def main() -> None:
         faults = tuple(name for name in faults if name not in NOT_OF_PGLOGICAL)
     designs = [name for name in DESIGNS if name != "pglogical" or given.pglogical]
     options = Options(seed=given.seed, seconds=given.seconds, nodes=NODES, faults=faults)
-    # leave nothing behind when we are told to end, either
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
+    with workplace() as directory:
         print(f"{conditions(find(directory, server_user()))}\n{options}; workloads: {given.workloads}; {given.deadline:.0f} s to catch up\n", flush=True)
         kinds = [names[name] for name in given.workloads.split(",")]
         print(table([measure(design, options, kinds, given.deadline, directory) for design in designs]))

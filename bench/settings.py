@@ -6,7 +6,6 @@ below 1 the other setting is better, but for rates, where it is better above 1.
 
 import argparse
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from psycopg2 import sql
 from bench import ratios, workloads
 from bench.cluster import Cluster
 from bench.conditions import conditions
-from bench.pgunison import Pgunison, use
+from bench.pgunison import Pgunison, workplace
 from pgunison.runtime.binaries import find, server_user
 
 NODES = 3
@@ -93,9 +92,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=int, default=5, help="of each run of single-row transactions")
     arguments.add_argument("--only", nargs="+", choices=VARIATIONS, default=list(VARIATIONS))
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
+    with workplace() as directory:
         print(f"{conditions(find(directory, server_user()))}; {options.rounds} rounds; load average {os.getloadavg()[0]:.1f} before\n", flush=True)
         print(f"| set otherwise | {' | '.join([*SINGLE.values(), *MANY.values()])} |\n|---|{'---:|' * (len(SINGLE) + len(MANY))}")
         for title in options.only:

@@ -10,7 +10,6 @@ import argparse
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from bench.cluster import Cluster
 from bench.conditions import conditions
 from bench.containers import NativeContainers
 from bench.mesh import NativeMesh
-from bench.pgunison import Pgunison, use
+from bench.pgunison import Pgunison, workplace
 from pgunison.cluster.site import Site
 from pgunison.runtime.binaries import find, server_user
 
@@ -34,9 +33,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--runtime", choices=["process", "docker"], default="process")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pgunison-bench-") as name:
-        directory = Path(name)
-        use(directory)
+    with workplace() as directory:
         print(conditions(find(directory, server_user())))
         print("\n| nodes | pgunison, s | native mesh by hand, s | ratio | `up` again, s |\n|---:|---:|---:|---:|---:|")
         for nodes in options.nodes:
