@@ -4,6 +4,8 @@ import click
 
 from pgunison.commands.call import Call
 
+ROLE = click.option("--role", type=click.Choice(["owner", "writer", "reader"]), default="writer", help="Whom to log in as; writer by default.")
+
 
 def dsn(call: Call, role: str, node: str | None) -> None:
     """Print one libpq connection string."""
@@ -11,7 +13,7 @@ def dsn(call: Call, role: str, node: str | None) -> None:
 
 
 @click.command("dsn")
-@click.option("--role", type=click.Choice(["owner", "writer", "reader"]), default="writer", help="Whom to log in as; writer by default.")
+@ROLE
 @click.argument("node", required=False)
 @click.pass_obj
 def command(call: Call, role: str, node: str | None) -> None:

