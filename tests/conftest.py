@@ -31,8 +31,8 @@ NOT_RUN = "the Docker tests were not run"
 def pytest_configure() -> None:
     """Let what we start be interruptible: a shell that runs us in the background ignores SIGINT, and children would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # no test is about how long it takes
-    hypothesis.settings.register_profile("pgunison", deadline=None)
+    # no test is about how long it takes; and where CI is in the environment, hypothesis by itself would draw the same cases every time
+    hypothesis.settings.register_profile("pgunison", deadline=None, derandomize=False, print_blob=True)
     hypothesis.settings.load_profile("pgunison")
 
 
