@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -20,10 +20,12 @@ from pgunison.errors import OrchestratorError
 PLACES = "/usr/sbin:/usr/local/sbin"
 LOOK_EVERY_S = 0.5
 STOP_TIMEOUT_S = 5.0
+# Ctrl-C, whoever keeps us (systemd), and a terminal that goes
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def balancer(call: Call, listening: Listening, max_lag_s: float, only_print: bool) -> None:
-    """Print the configuration, or run HAProxy with it until it is interrupted, and have it read anew when nodes come or go."""
+    """Print the configuration, or run HAProxy with it until one of ``ENDING`` comes, and have it read anew when nodes come or go."""
     path = find(call.configuration.id, call.runtime)
     endpoints = read(path)
     if only_print:
@@ -33,10 +35,10 @@ def balancer(call: Call, listening: Listening, max_lag_s: float, only_print: boo
     file = path.with_name("haproxy.cfg")
     _write(file, haproxy(endpoints, listening, max_lag_s))
     _require_valid(program, file)
-    with _running(program, file) as process:
+    with _heard() as ended, _running(program, file) as process:
         print(f"write: {listening.address}:{listening.write}  read: {listening.address}:{listening.read}"
               f"  statistics: http://{listening.address}:{listening.statistics}/", flush=True)
-        _follow(process, path, file, endpoints, listening, max_lag_s)
+        _follow(process, ended, path, file, endpoints, listening, max_lag_s)
 
 
 def found_program() -> str:
@@ -48,9 +50,10 @@ def found_program() -> str:
     return program
 
 
-def _follow(process: subprocess.Popen[bytes], path: Path, file: Path, known: Endpoints, listening: Listening, max_lag_s: float) -> None:
-    """Wait until HAProxy ends, which is an error; reload it when the endpoints change."""
-    while process.poll() is None:
+def _follow(process: subprocess.Popen[bytes], ended: Callable[[], bool], path: Path, file: Path, known: Endpoints, listening: Listening,
+            max_lag_s: float) -> None:
+    """Wait until we are asked to end, or HAProxy ends, which is an error; reload it when the endpoints change."""
+    while process.poll() is None and not ended():
         time.sleep(LOOK_EVERY_S)
         # half a cluster is none: up writes the file as a whole, and down --purge removes it
         with contextlib.suppress(OrchestratorError):
@@ -59,7 +62,23 @@ def _follow(process: subprocess.Popen[bytes], path: Path, file: Path, known: End
                 _write(file, haproxy(found, listening, max_lag_s))
                 process.send_signal(signal.SIGUSR2)
                 print(f"nodes: {', '.join(node.name for node in found.nodes) or 'none'}", flush=True)
-    raise OrchestratorError("HAProxy has ended", f"exit status {process.returncode}", "what it said stands above; is one of the ports taken?")
+    # Ctrl-C reaches both of us
+    if not ended():
+        raise OrchestratorError("HAProxy has ended", f"exit status {process.returncode}", "what it said stands above; is one of the ports taken?")
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[Callable[[], bool]]:
+    """From here on the signals of ``ENDING`` are taken note of; gives what tells whether one has come. An exception could leave a HAProxy that just starts."""
+    heard: list[int] = []
+    # what a shell had us ignore stays ignored
+    numbers = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: heard.append(number)) for number in numbers}
+    try:
+        yield lambda: bool(heard)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

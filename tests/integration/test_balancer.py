@@ -49,9 +49,9 @@ def test_says_where_haproxy_comes_from(monkeypatch):
     assert "apt-get install haproxy" in refused.value.hint
 
 
-@pytest.fixture
-def balancer(cluster):
-    """A running balancer: its ports to write, to read and of its page, and its process."""
+@contextlib.contextmanager
+def running(cluster, number: int = signal.SIGINT):
+    """A running balancer: its ports to write, to read and of its page, and its process; ended by that signal."""
     if not (shutil.which("haproxy") or shutil.which("haproxy", path=command.PLACES)):
         # what CI installs it must not lack
         (pytest.fail if os.environ.get("PGUNISON_REQUIRE_HAPROXY") else pytest.skip)("there is no HAProxy on this machine: apt-get install haproxy")
@@ -62,11 +62,18 @@ def balancer(cluster):
         assert f"write: 127.0.0.1:{write}" in process.stdout.readline()
         yield write, read, statistics, process
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 1 and "Traceback" not in errors, errors
+    # that is how it is ended, and no error
+    assert process.returncode == 0 and "error:" not in errors and "Traceback" not in errors, errors
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", write)), "HAProxy is still there"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_leaves_no_haproxy_behind(cluster, number):
+    with running(cluster, number) as (write, *_):
+        wait_until(lambda: None if ask(cluster, write, "writer", "SELECT 1") else "no answer", "it serves", DEADLINE_S)
 
 
 def ask(cluster, port: int, kind: str, statement: str):
@@ -85,6 +92,12 @@ def ask(cluster, port: int, kind: str, statement: str):
 
 def used(cluster, port: int, kind: str) -> Counter:
     return Counter(ask(cluster, port, kind, "SELECT host(inet_server_addr())") for _ in range(12))
+
+
+@pytest.fixture
+def balancer(cluster):
+    with running(cluster) as found:
+        yield found
 
 
 def test_writes_reads_and_follows(cluster, balancer):
