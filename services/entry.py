@@ -22,10 +22,10 @@ class Entry(microesb.MultiClassHandler):
     detail: str | None
 
     def record(self, cursor: Cursor, result: Result) -> None:
-        """Remember it; one that is remembered as running gets its outcome, any other stays as it is."""
+        """Remember it; one that is remembered as running or lost gets its outcome, any other stays as it is."""
         cursor.execute("INSERT INTO unison.history AS h (id, command, who, began, ended, outcome, detail) VALUES (%s, %s, %s, %s, %s, %s, %s)"
                        " ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, outcome = excluded.outcome, detail = excluded.detail"
-                       " WHERE h.outcome = 'running' AND excluded.outcome <> 'running'",
+                       " WHERE h.outcome = 'running' AND excluded.outcome <> 'running' OR h.outcome = 'lost' AND excluded.outcome NOT IN ('running', 'lost')",
                        [self.id, self.command, self.who, self.began, self.ended, self.outcome, self.detail])
         if cursor.rowcount:
             result.done.append(f"remembered {self.command} of {self.began}: {self.outcome}")

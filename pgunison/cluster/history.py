@@ -12,7 +12,6 @@ import sys
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from pgunison.cluster.site import Site
 from pgunison.errors import OrchestratorError
+from pgunison.everywhere import everywhere
 
 FILE = "history.json"
 # so many are kept here, and so many of the newest are exchanged; a call must not be too large
@@ -47,10 +47,10 @@ class Entry:
 
 
 def merge(*told: Iterable[Entry]) -> list[Entry]:
-    """Return each entry once, the newest first; of one that somebody knows the outcome of, with it."""
+    """Return each entry once, the newest first; as the one who knows most of it tells it."""
     known: dict[str, Entry] = {}
     for entry in (entry for entries in told for entry in entries):
-        if entry.id not in known or known[entry.id].outcome == RUNNING:
+        if entry.id not in known or _knows_more(entry, known[entry.id]):
             known[entry.id] = entry
     return sorted(known.values(), key=lambda entry: (entry.began, entry.id), reverse=True)
 
@@ -63,7 +63,13 @@ def closed(entries: Iterable[Entry]) -> list[Entry]:
 def lacking(held: Iterable[Entry], known: Iterable[Entry]) -> list[Entry]:
     """Return what somebody who holds some entries lacks of those that are known."""
     there = {entry.id: entry for entry in held}
-    return [entry for entry in known if entry.id not in there or there[entry.id].outcome == RUNNING != entry.outcome]
+    return [entry for entry in known if entry.id not in there or _knows_more(entry, there[entry.id])]
+
+
+def _knows_more(entry: Entry, than: Entry) -> bool:
+    """Tell whether it says more of the outcome: that it was lost says somebody who was not told how it ended."""
+    known = {RUNNING: 0, LOST: 1}
+    return known.get(than.outcome, 2) < known.get(entry.outcome, 2)
 
 
 @contextmanager
@@ -87,16 +93,20 @@ def recorded(site: Site, command: str) -> Iterator[None]:
     finally:
         ended = replace(entry, ended=_now(), outcome=outcome, detail=detail and _line(detail, 500))
         _write(site.directory, merge([ended], _read(site.directory)))
-        exchange(site)
+        exchange(site, ended)
 
 
-def exchange(site: Site) -> None:
-    """Tell every node that answers what it lacks of the newest entries, and write down here what only nodes know; the others are told another time."""
+def exchange(site: Site, ended: Entry) -> None:
+    """Tell every node that answers of the command that has ended, and what else it lacks of the newest entries; the others are told another time.
+
+    What only nodes know is written down here.
+    """
     held, _ = ask(site, EXCHANGED)
-    known = merge(_read(site.directory), closed(merge(*held.values())))
+    # the file may not have taken it, and by a clock that was set it may not be the newest
+    known = merge([ended], _read(site.directory), closed(merge(*held.values())))
     _write(site.directory, known)
-    with ThreadPoolExecutor(max_workers=max(1, len(held))) as pool:
-        list(pool.map(lambda name: _tell(site, name, lacking(held[name], known[:EXCHANGED])), held))
+    told = merge([ended], known[:EXCHANGED])
+    everywhere(list(held), lambda name: _tell(site, name, lacking(held[name], told)))
 
 
 def collect(site: Site, limit: int) -> tuple[list[Entry], dict[str, str]]:
@@ -114,10 +124,10 @@ def ask(site: Site, limit: int) -> tuple[dict[str, list[Entry]], dict[str, str]]
             return [Entry(**entry) for entry in site.call(name, "node.history", TIMEOUT_S, limit=limit)["entries"]]
         except OrchestratorError as error:
             return f"{error.message}: {error.detail}"
+        except (KeyError, TypeError) as error:
+            return f"its agent is of another version, which tells its history in another way: {error}"
 
-    names = [node.name for node in site.configuration.nodes]
-    with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        answers = dict(zip(names, pool.map(asked, names), strict=True))
+    answers = everywhere([node.name for node in site.configuration.nodes], asked)
     return ({name: answer for name, answer in answers.items() if not isinstance(answer, str)},
             {name: answer for name, answer in answers.items() if isinstance(answer, str)})
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import uuid
 
 import pytest
 
@@ -74,3 +75,10 @@ def test_a_node_remembers_the_newest_only(pair):
     count, oldest = pair.query("node1", "SELECT count(*), min(began) > '2020-01-01 00:00:05+00' FROM unison.history")[0]
     assert (count, oldest) == (KEPT, True)
     assert told(pair, "--limit", "1") == [("up", "done")]
+
+
+def test_a_node_that_took_a_command_for_lost_learns_how_it_ended(pair):
+    entry = {"id": str(uuid.uuid4()), "command": "up", "who": "ops@host1", "began": "2030-01-01T00:00:00.000000+00:00", "ended": None, "detail": None}
+    for outcome, known in (("running", "running"), ("lost", "lost"), ("running", "lost"), ("done", "done"), ("lost", "done"), ("failed", "done")):
+        pair.site.call("node1", "node.record", Entry=[entry | {"outcome": outcome}])
+        assert pair.query("node1", "SELECT outcome FROM unison.history WHERE id = %s", [entry["id"]]) == [(known,)]

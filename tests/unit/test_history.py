@@ -22,6 +22,8 @@ def entry(number: int, outcome: str = "done", detail: str | None = None) -> Entr
 def test_each_entry_is_told_once_the_newest_first_and_an_outcome_wins():
     assert merge([entry(1), entry(3, "running")], [entry(2), entry(3), entry(1)], []) == [entry(3), entry(2), entry(1)]
     assert merge([entry(3)], [entry(3, "running")]) == [entry(3)]
+    for told in ([entry(1, "lost"), entry(1, "running"), entry(1)], [entry(1), entry(1, "lost")]):
+        assert merge(*([one] for one in told)) == [entry(1)]
 
 
 def test_what_runs_was_lost_for_whoever_knows_that_nothing_runs():
@@ -29,8 +31,8 @@ def test_what_runs_was_lost_for_whoever_knows_that_nothing_runs():
 
 
 def test_a_node_lacks_what_it_does_not_hold_and_the_outcome_of_what_it_saw_begin():
-    held = [entry(1), entry(2, "running"), entry(4, "running")]
-    assert lacking(held, [entry(4, "running"), entry(3), entry(2), entry(1, "failed")]) == [entry(3), entry(2)]
+    held = [entry(1), entry(2, "running"), entry(4, "running"), entry(5, "lost"), entry(6)]
+    assert lacking(held, [entry(6, "lost"), entry(5), entry(4, "running"), entry(3), entry(2), entry(1, "failed")]) == [entry(5), entry(3), entry(2)]
 
 
 @pytest.mark.parametrize(("found", "shown"), [
@@ -110,11 +112,43 @@ def test_this_machine_learns_from_the_nodes_and_a_broken_file_stops_nobody(site)
     assert len(known(site)) == 2
 
 
-def test_a_directory_that_takes_no_file_stops_nobody(site, capsys):
+def test_a_directory_that_takes_no_file_stops_nobody_and_the_nodes_are_told(site, capsys):
     (site.directory / history.FILE).mkdir()
     with recorded(site, "down"):
         pass
     assert "warning: the history is not written" in capsys.readouterr().err
+    assert known(site) == [("down", "done", None)]
+
+
+def test_what_a_node_knows_to_be_done_was_not_lost(site):
+    """The file did not take how it ended."""
+    site.rows["node1"]["x"] = asdict(replace(entry(1), id="x"))
+    (site.directory / history.FILE).write_text(json.dumps([asdict(replace(entry(1, "running"), id="x"))]))
+    with recorded(site, "up"):
+        pass
+    assert known(site)[1:] == [("up node1", "done", None)]
+    assert [one["outcome"] for one in json.loads((site.directory / history.FILE).read_text())] == ["done", "done"]
+
+
+def test_the_nodes_are_told_though_their_clocks_are_ahead(site, monkeypatch):
+    monkeypatch.setattr(history, "EXCHANGED", 2)
+    for number in range(2):
+        site.rows["node1"][str(number)] = asdict(replace(entry(1), id=str(number), began=f"2999-01-01T00:00:0{number}.000000+00:00"))
+    with recorded(site, "resume node1"):
+        pass
+    assert "resume node1" in {one["command"] for one in site.rows["node1"].values()}
+
+
+@pytest.mark.parametrize("entries", [[{"id": "x"}], [asdict(entry(1)) | {"new": 1}], ["x"]])
+def test_a_node_that_tells_in_another_way_stops_nobody(site, monkeypatch, entries):
+    def call(name: str, service: str, timeout_s: float, **children) -> dict:
+        return {"entries": entries} if name == "node1" else {}
+
+    monkeypatch.setattr(site, "call", call)
+    with recorded(site, "up"):
+        pass
+    found, missing = collect(site, 10)
+    assert [one.command for one in found] == ["up"] and all("another version" in missing[name] for name in ("node1", "node2"))
 
 
 def test_the_file_is_bounded(site, monkeypatch):
