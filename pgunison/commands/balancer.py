@@ -15,6 +15,7 @@ from pgunison.balancer import Listening, haproxy
 from pgunison.commands.call import Call
 from pgunison.endpoints import Endpoints, find, read
 from pgunison.errors import OrchestratorError
+from pgunison.program import as_called
 
 # where Debian's package puts it, which is not on every user's path
 PLACES = "/usr/sbin:/usr/local/sbin"
@@ -29,7 +30,7 @@ def balancer(call: Call, listening: Listening, max_lag_s: float, only_print: boo
     path = find(call.configuration.id, call.runtime)
     endpoints = read(path)
     if only_print:
-        print(haproxy(endpoints, listening, max_lag_s), end="")
+        print(as_called(haproxy(endpoints, listening, max_lag_s)), end="")
         return
     program = found_program()
     file = path.with_name("haproxy.cfg")
@@ -105,7 +106,7 @@ def _require_valid(program: str, file: Path) -> None:
 
 def _write(file: Path, text: str) -> None:
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(as_called(text), encoding="utf-8")
     unfinished.replace(file)
 
 

@@ -8,6 +8,7 @@ from pgunison.cluster.observe import IMPATIENCE_S
 from pgunison.commands.asked import warn_of_few
 from pgunison.commands.call import Call
 from pgunison.directory import only_orchestrator
+from pgunison.program import as_called
 from pgunison.progress import Progress
 
 GRACE_S = 10
@@ -32,7 +33,7 @@ def drain(call: Call, name: str, grace_s: int, force: bool) -> None:
         with progress.step(f"let the clients of {name} go, {grace_s} s at the most before they are sent"):
             left = let_go(clients, grace_s)
     kept = f"; {left} {'connection is' if left == 1 else 'connections are'} there again, of clients that do not ask /ready" if left else ""
-    progress.say(f"{name} is drained, its links go on{kept}; python3 orchestrator.py resume {name} puts it into service again")
+    progress.say(as_called(f"{name} is drained, its links go on{kept}; python3 orchestrator.py resume {name} puts it into service again"))
 
 
 @click.command("drain")

@@ -1,10 +1,13 @@
 """pgunison/cluster/drain.py: who may leave service, and how the clients are asked to go."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from pgunison.cluster.drain import GONE_S, LAST_S, let_go, refusal
+from pgunison.commands import drain as command
 from tests.unit.world import table, wanted
 
 WANTED = wanted(3, table("table1"))
@@ -87,3 +90,13 @@ def test_those_that_come_back_are_counted():
     clients = Clients([1e9], [], coming_back=2)
     assert clients.let_go(1) == 2
     assert clients.now == pytest.approx(1 + LAST_S + GONE_S, abs=0.5)
+
+
+def test_the_way_back_is_told_by_the_name_that_the_program_was_called_by(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["/usr/local/bin/pgunison", "drain", "node1"])
+    for name in ("only_orchestrator", "recorded"):
+        monkeypatch.setattr(command, name, lambda *words: nullcontext())
+    site = SimpleNamespace(spec=str, observe=lambda patience_s: cluster(), configuration=SimpleNamespace(min_nodes=1),
+                           call=lambda node, service, **words: {"idle": 0, "running": 0})
+    command.drain(SimpleNamespace(site=lambda: site, directory=str), "node1", 0, False)
+    assert "node1 is drained, its links go on; pgunison resume node1 puts it into service again" in capsys.readouterr().err
