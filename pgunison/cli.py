@@ -52,11 +52,13 @@ def cli(context: click.Context, config_path: Path, runtime: str) -> None:
     from pgunison.commands.call import Call
     from pgunison.configuration.sysconfig import load
     context.obj = Call(load(config_path), config_path, runtime)
-    # what the command itself needs was imported when click looked it up
+    if context.invoked_subcommand is not None:
+        # what the command itself needs was imported when click looked it up
+        interruption.raise_as_usual()
+        return
+    from pgunison.commands.main_job import main_job
     interruption.raise_as_usual()
-    if context.invoked_subcommand is None:
-        from pgunison.commands.main_job import main_job
-        main_job(context.obj)
+    main_job(context.obj)
 
 
 def main(more: Mapping[str, str] | None = None, config_path: Path | None = None) -> int:

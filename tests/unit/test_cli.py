@@ -268,3 +268,14 @@ def test_help_cuts_nothing(orchestrator):
     context = click.Context(cli.cli)
     for command in (cli.cli.get_command(context, name) for name in cli.cli.list_commands(context)):
         assert " ".join(command.get_short_help_str(1000).split()) in shown
+
+
+def test_what_the_main_job_needs_is_imported_before_an_interruption_is_an_exception(orchestrator, monkeypatch):
+    """In the midst of an import an exception may be lost in one of its callbacks."""
+    def begin():
+        assert "pgunison.commands.main_job" in sys.modules
+        raise OrchestratorError("it begins", "", "go on")
+
+    monkeypatch.delitem(sys.modules, "pgunison.commands.main_job", raising=False)
+    monkeypatch.setattr("pgunison.interruption.raise_as_usual", begin)
+    assert_said(orchestrator("--config", DEFAULT), 1, "it begins", "go on")
