@@ -82,7 +82,12 @@ install_packages() {
 }
 
 build() {
-    docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --build-arg VERSION="$VERSION" --build-arg CODE="$("$python" -m pgunison.runtime.image)" --build-arg POSTGRESQL_MAJOR="$(postgresql_major)" \
+    # one by one: what fails within a word of a command fails nothing
+    local code major
+    code=$("$python" -m pgunison.runtime.image) || fail "the code cannot be named" "$python -m pgunison.runtime.image failed, see above" "make install"
+    major=$(postgresql_major) ||
+        fail "the base image cannot be run" "docker run of $BASE_IMAGE failed, see above" "BASE_IMAGE=... ./docker-build.sh takes another"
+    docker build --build-arg BASE_IMAGE="$BASE_IMAGE" --build-arg VERSION="$VERSION" --build-arg CODE="$code" --build-arg POSTGRESQL_MAJOR="$major" \
         --tag "$IMAGE:$VERSION" --tag "$IMAGE:latest" "$context" >"$log" 2>&1 && return
     tail -n 20 "$log" >&2
     fail "the image cannot be built" "docker build failed, the end of what it wrote is above" "mend what it says, then again"
