@@ -68,7 +68,7 @@ def test_a_wrong_command_line(orchestrator, arguments, error, hint):
     assert_said(orchestrator(*arguments), 2, error, hint)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["up", "--help"], ["dsn", "-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["dsn", "-h"], *([command, "--help"] for command in sorted(cli.COMMANDS))])
 def test_help(orchestrator, arguments):
     done = orchestrator(*arguments)
     assert done.returncode == 0 and done.stdout.startswith("Usage: ") and not done.stderr
@@ -76,7 +76,8 @@ def test_help(orchestrator, arguments):
 
 def test_help_names_every_command_of_the_contract(orchestrator):
     shown = orchestrator("--help").stdout
-    assert all(f"\n  {command} " in shown for command in ("up", "down", "status", "dsn", "test", "verify", "logs"))
+    assert all(f"\n  {command} " in shown for command in (
+        "up", "down", "status", "dsn", "test", "drain", "resume", "verify", "balancer", "history", "logs"))
 
 
 # --- the configuration ---

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pgunison.cluster.site import Site
-from pgunison.configuration.approved import approve
+from pgunison.configuration.approved import approve, digest
 from pgunison.configuration.sysconfig import load
+from pgunison.directory import cluster_directory
 from pgunison.errors import UsageError
 
 PROJECT = Path(__file__).parents[2]
@@ -87,6 +88,8 @@ def test_a_configuration_is_checked_again_when_the_rules_change(made, monkeypatc
 @pytest.mark.parametrize("document", [[], 7, {"system": []}, {"system": {"id": 7}}, {"system": {"id": "../state/lb-test"}}, {"system": {"id": "none"}}])
 def test_what_names_no_cluster_is_checked(made, document):
     made.write_text(json.dumps(document), encoding="utf-8")
+    # as if the cluster that is there had been brought up by this very document
+    approve(cluster_directory("lb-test", "process"), digest(made.read_text(encoding="utf-8")))
     with pytest.raises(UsageError):
         load(made)
 
