@@ -1,13 +1,13 @@
 """Passwords and the agents' token: made at the first ``up``, kept in a file that only its owner can read."""
 
 import json
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgunison.configuration.sysconfig import Configuration
 from pgunison.errors import UsageError
+from pgunison.files import write_whole
 
 PASSWORDS, TOKEN, PASSFILE = "passwords.json", "agent-token", "passfile"
 
@@ -63,12 +63,7 @@ def exist(directory: Path) -> bool:
 
 def write_private(path: Path, content: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_whole(path, content, 0o600)
 
 
 def _given(configuration: Configuration) -> dict[str, str]:

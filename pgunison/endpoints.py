@@ -1,13 +1,13 @@
 """The endpoints: where the nodes of a cluster are, in a file that ``up`` writes and that every pool of this machine opens from. No secrets are in it."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pgunison.directory import cluster_directory
 from pgunison.errors import OrchestratorError
+from pgunison.files import write_whole
 
 FILE = "endpoints.json"
 # of the file's form: a program of another version must not guess
@@ -41,10 +41,7 @@ class Endpoints:
         path, text = directory / FILE, json.dumps({"version": VERSION} | asdict(self), indent=1) + "\n"
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return
-        unfinished = path.with_name(f".{FILE}.{os.getpid()}")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
+        write_whole(path, text)
 
 
 def find(cluster_id: str, runtime: str) -> Path:

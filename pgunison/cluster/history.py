@@ -20,6 +20,7 @@ from pathlib import Path
 from pgunison.cluster.site import Site
 from pgunison.errors import OrchestratorError
 from pgunison.everywhere import everywhere
+from pgunison.files import write_whole
 
 FILE = "history.json"
 # so many are kept here, and so many of the newest are exchanged; a call must not be too large
@@ -172,9 +173,7 @@ def _read(directory: Path) -> list[Entry]:
 
 def _write(directory: Path, entries: list[Entry]) -> None:
     """Write the newest entries, whole or not at all. A full disk is said, and keeps nobody from stopping a node."""
-    unfinished = directory / f".{FILE}.{os.getpid()}"
     try:
-        unfinished.write_text(json.dumps([asdict(entry) for entry in entries[:KEPT]], indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(directory / FILE)
+        write_whole(directory / FILE, json.dumps([asdict(entry) for entry in entries[:KEPT]], indent=1) + "\n")
     except OSError as error:
         print(f"warning: the history is not written: {directory / FILE}: {error.strerror}", file=sys.stderr)

@@ -1,7 +1,6 @@
 """``balancer``: HAProxy over the live cluster, for clients that cannot use the pool."""
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pgunison.balancer import Listening, haproxy
 from pgunison.commands.call import Call
 from pgunison.endpoints import Endpoints, find, read
 from pgunison.errors import OrchestratorError
+from pgunison.files import write_whole
 from pgunison.program import as_called
 
 # where Debian's package puts it, which is not on every user's path
@@ -34,7 +34,7 @@ def balancer(call: Call, listening: Listening, max_lag_s: float, only_print: boo
         return
     program = found_program()
     file = path.with_name("haproxy.cfg")
-    _write(file, haproxy(endpoints, listening, max_lag_s))
+    write_whole(file, as_called(haproxy(endpoints, listening, max_lag_s)))
     _require_valid(program, file)
     with _heard() as ended, _running(program, file) as process:
         print(f"write: {listening.address}:{listening.write}  read: {listening.address}:{listening.read}"
@@ -60,7 +60,7 @@ def _follow(process: subprocess.Popen[bytes], ended: Callable[[], bool], path: P
         with contextlib.suppress(OrchestratorError):
             if (found := read(path)) != known:
                 known = found
-                _write(file, haproxy(found, listening, max_lag_s))
+                write_whole(file, as_called(haproxy(found, listening, max_lag_s)))
                 process.send_signal(signal.SIGUSR2)
                 print(f"nodes: {', '.join(node.name for node in found.nodes) or 'none'}", flush=True)
     # Ctrl-C reaches both of us
@@ -102,12 +102,6 @@ def _require_valid(program: str, file: Path) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise OrchestratorError("HAProxy refuses the configuration", said[0] if said else f"exit status {done.returncode}", f"{program} -c -f {file}")
-
-
-def _write(file: Path, text: str) -> None:
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.write_text(as_called(text), encoding="utf-8")
-    unfinished.replace(file)
 
 
 @click.command("balancer")

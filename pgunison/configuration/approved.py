@@ -9,6 +9,7 @@ from typing import Any
 
 from pgunison.contract import names
 from pgunison.directory import cluster_directory
+from pgunison.files import write_whole
 
 FILE = "approved"
 RULES = tuple(Path(__file__).with_name(name) for name in ("sysconfig.schema.json", "checks.py", "column_types.py")) + (Path(names.__file__),)
@@ -24,7 +25,7 @@ def digest(text: str) -> str:
 
 def approve(directory: Path, name: str) -> None:
     """Remember in the cluster's directory that the configuration of this digest is right."""
-    (directory / FILE).write_text(name, encoding="utf-8")
+    write_whole(directory / FILE, name)
 
 
 def is_approved(document: Any, name: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pgunison.configuration.sysconfig import Configuration
 from pgunison.errors import UsageError
+from pgunison.files import write_whole
 
 FILE = "identity.json"
 
@@ -24,7 +25,4 @@ def require_same(configuration: Configuration, directory: Path, nodes: Collectio
                if known.get(place, value) != value]
     if changed:
         raise UsageError("a cluster keeps its database and its ports", "; ".join(changed), "restore them, or give a new cluster an id of its own")
-    # whole or not at all
-    written = path.with_suffix(".new")
-    written.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-    written.replace(path)
+    write_whole(path, json.dumps(wanted, indent=1) + "\n")

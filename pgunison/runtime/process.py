@@ -17,6 +17,7 @@ from pgunison.contract.agent import AgentConfiguration, capacity
 from pgunison.contract.waiting import Late, wait_until
 from pgunison.credentials import Credentials
 from pgunison.errors import OrchestratorError, UsageError
+from pgunison.files import write_whole
 from pgunison.runtime import binaries
 from pgunison.runtime.image import own_code
 from pgunison.runtime.runtime import Process
@@ -222,7 +223,7 @@ class ProcessRuntime:
             networks=("127.0.0.0/8",), settings=configuration.settings, upkeep=configuration.upkeep, directory=folder,
             binaries=binaries.find(self._directory, user), token_file=self._credentials.token_file, template=self._directory / "template", user=user,
             code=own_code())
-        (folder / "agent.json").write_text(agent.dump() + "\n", encoding="utf-8")
+        write_whole(folder / "agent.json", agent.dump() + "\n")
 
 
 def _held(lock: Path) -> bool:

@@ -164,16 +164,3 @@ def test_a_spoilt_store_is_named_and_not_shown(directory):
     with pytest.raises(OrchestratorError, match="passwords.json") as refused:
         credentials.ensure(CONFIGURATION, directory)
     assert "hunter2" not in str(refused.value)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "secret"
-    credentials.write_private(path, "before")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(credentials.os, "fsync", full)
-    with pytest.raises(OSError):
-        credentials.write_private(path, "after")
-    assert path.read_text() == "before"
