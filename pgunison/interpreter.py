@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-# the first that each of our programs needs
-NEEDED = ("click", "cryptography", "httpx", "jsonschema", "microesb", "pgdbpool", "psycopg2", "rich", "yaml")
+# what is installed with us (setup.cfg), the agents' packages too: they run on this Python
+NEEDED = ("click", "cryptography", "docker", "httpx", "jsonrpcserver", "jsonschema", "microesb", "pgdbpool", "psycopg2", "rich", "starlette", "uvicorn", "yaml")
 
 
 def require_packages() -> None:

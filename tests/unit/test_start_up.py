@@ -3,6 +3,7 @@
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pgunison.configuration.approved import approve, digest
 from pgunison.configuration.sysconfig import load
 from pgunison.directory import cluster_directory
 from pgunison.errors import UsageError
+from pgunison.interpreter import NEEDED
 
 PROJECT = Path(__file__).parents[2]
 SLOW = {"cryptography", "docker", "httpx", "jsonschema", "rich", "yaml", "microesb", "services", "esb_config", "chaos"}
@@ -105,3 +107,11 @@ def test_every_package_is_installed():
     nodes = {"pgunison._tree." + str(path.parent.relative_to(PROJECT)).replace(os.sep, ".")
              for folder in ("container", "esb_config", "services") for path in (PROJECT / folder).rglob("__init__.py")}
     assert named == {"pgunison", "pgunison._tree", "pgunison._tree.tests", "pgunison._tree.tests.byhand"} | ours | nodes
+
+
+def test_a_python_that_lacks_any_required_package_is_handed_over():
+    configuration = configparser.ConfigParser()
+    configuration.read(PROJECT / "setup.cfg")
+    required = {re.split("[ >=]", line)[0] for line in configuration["options"]["install_requires"].split("\n") if line}
+    imported = {"psycopg2-binary": "psycopg2", "pyyaml": "yaml"}
+    assert {imported.get(name, name) for name in required} == set(NEEDED)
