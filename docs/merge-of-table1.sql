@@ -174,14 +174,14 @@ SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
     -- before anything is stored under this key: see know.sql
-    ready boolean := (("incoming"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "incoming"."id"));
+    ready pg_catalog.bool := (("incoming"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "incoming"."id"));
     here "public"."table1";
-    buried record;
-    present boolean;
-    deleted boolean;
-    lives boolean;
-    wins boolean;
-    known boolean;
+    buried pg_catalog.record;
+    present pg_catalog.bool;
+    deleted pg_catalog.bool;
+    lives pg_catalog.bool;
+    wins pg_catalog.bool;
+    known pg_catalog.bool;
 BEGIN
     LOOP
         SELECT t.* INTO here FROM "public"."table1" AS t WHERE ("t"."id") = ("incoming"."id") FOR UPDATE;
@@ -274,7 +274,7 @@ CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_outlive"() RETURNS trigger 
 #variable_conflict use_column
 <<part>>
 DECLARE
-    last_known bigint := pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OPERATOR(pg_catalog.+) 2147483648;
+    last_known pg_catalog.int8 := pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OPERATOR(pg_catalog.+) 2147483648;
 BEGIN
     PERFORM FROM new_rows AS n WHERE (n."id" OPERATOR(pg_catalog.>) part.last_known AND n."id" OPERATOR(pg_catalog.<) 4294967296) IS NOT TRUE;
     IF NOT FOUND THEN
@@ -283,8 +283,8 @@ BEGIN
 
     -- a block of its own: what it declares costs nothing above
     DECLARE
-        planned_with text := pg_catalog.current_setting('enable_seqscan');
-        changed text := pg_catalog.set_config('enable_seqscan', 'off', true);
+        planned_with pg_catalog.text := pg_catalog.current_setting('enable_seqscan');
+        changed pg_catalog.text := pg_catalog.set_config('enable_seqscan', 'off', true);
         inserted "public"."table1";
     BEGIN
         -- keys from elsewhere are known now
@@ -363,7 +363,7 @@ FOR EACH ROW EXECUTE FUNCTION "unison"."table1_aa3f7ed5_outlive_moved"();
 -- Every name is qualified: it runs as the owner, and a setting would cost more than all of this.
 CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_image"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 DECLARE
-    deleted record;
+    deleted pg_catalog.record;
 BEGIN
     NEW.modified_ts := greatest(
         pg_catalog.clock_timestamp(),
@@ -405,16 +405,17 @@ FOR EACH ROW EXECUTE FUNCTION "unison"."table1_aa3f7ed5_image"();
 -- tombstone for both.
 --
 -- Every name is qualified, because a setting of the function would cost each deletion more than that:
--- a caller's search_path must not choose the operators. The first INSERT names the columns in the
+-- a caller's search_path must not choose the operators, nor the types of the variables, whose checks
+-- would run as the owner. The first INSERT names the columns in the
 -- table's order and in its types: the plan has a step less then. The round (companions.sql) is read
 -- once: a tombstone may bear the number of any round since its transaction began (round.sql).
 CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_bury"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 #variable_conflict use_column
 <<part>>
 DECLARE
-    round_number bigint := coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'), 0);
-    planned_with text;
-    changed text;
+    round_number pg_catalog.int8 := coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'), 0);
+    planned_with pg_catalog.text;
+    changed pg_catalog.text;
 BEGIN
     IF (pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID)
             OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID)) OPERATOR(pg_catalog.=) 0
@@ -502,8 +503,8 @@ FOR EACH STATEMENT EXECUTE FUNCTION "unison"."table1_aa3f7ed5_truncate"();
 CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_merge_row"() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
-    ready boolean;
-    careful text;
+    ready pg_catalog.bool;
+    careful pg_catalog.text;
 BEGIN
     -- A fresh key from the writer's own sequence (know.sql): nothing can be known of it here, and the native path is the cheapest.
     IF (NEW."id" >> 31) = NEW.modified_node AND (NEW."id" & 2147483647) > pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) AND current_setting('unison.careful', true) = 'never' THEN
@@ -517,8 +518,8 @@ BEGIN
     careful := nullif(current_setting('unison.careful', true), '');
     IF careful IS NULL THEN
         PERFORM set_config('unison.careful', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_subscription_stats WHERE apply_error_count > 0)
-                                             THEN pg_current_xact_id()::text ELSE 'never' END, false);
-    ELSIF careful NOT IN ('never', pg_current_xact_id()::text) THEN
+                                             THEN pg_current_xact_id()::pg_catalog.text ELSE 'never' END, false);
+    ELSIF careful NOT IN ('never', pg_current_xact_id()::pg_catalog.text) THEN
         PERFORM set_config('unison.careful', 'never', false);
     END IF;
     -- two workers, or one and a seed, may insert at once, and only this ends that without an error
@@ -544,7 +545,7 @@ ALTER TABLE "public"."table1" ENABLE REPLICA TRIGGER zzz_unison_merge;
 CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_merge_image"() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
-    ready boolean := (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
+    ready pg_catalog.bool := (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
 BEGIN
     UPDATE "public"."table1" AS t SET ("id", "col1", "col2", "modified_ts", "modified_node") = ROW ("new"."id", "new"."col1", "new"."col2", "new"."modified_ts", "new"."modified_node")
     WHERE ("t"."id") = ("new"."id")
@@ -569,9 +570,9 @@ CREATE OR REPLACE FUNCTION "unison"."table1_aa3f7ed5_merge_tombstone"() RETURNS 
 #variable_conflict use_column
 DECLARE
     -- the key is known before anything is stored of it: see know.sql
-    ready boolean := (("new"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "new"."id")) AND (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
+    ready pg_catalog.bool := (("new"."id" OPERATOR(pg_catalog.&) 2147483647) OPERATOR(pg_catalog.<=) pg_catalog.pg_sequence_last_value('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass) OR unison.know_key('unison."table1_aa3f7ed5_known"'::pg_catalog.regclass, "new"."id")) AND (current_setting('enable_seqscan') = 'off' OR set_config('enable_seqscan', 'off', false) IS NOT NULL);
     here "public"."table1";
-    ended boolean;
+    ended pg_catalog.bool;
 BEGIN
     -- mostly the version that was deleted is here
     DELETE FROM "public"."table1" AS t

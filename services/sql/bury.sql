@@ -9,16 +9,17 @@
 -- tombstone for both.
 --
 -- Every name is qualified, because a setting of the function would cost each deletion more than that:
--- a caller's search_path must not choose the operators. The first INSERT names the columns in the
+-- a caller's search_path must not choose the operators, nor the types of the variables, whose checks
+-- would run as the owner. The first INSERT names the columns in the
 -- table's order and in its types: the plan has a step less then. The round (companions.sql) is read
 -- once: a tombstone may bear the number of any round since its transaction began (round.sql).
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 #variable_conflict use_column
 <<part>>
 DECLARE
-    round_number bigint := coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'), 0);
-    planned_with text;
-    changed text;
+    round_number pg_catalog.int8 := coalesce(pg_catalog.pg_sequence_last_value('unison.round_number'), 0);
+    planned_with pg_catalog.text;
+    changed pg_catalog.text;
 BEGIN
     IF (pg_catalog.pg_stat_get_xact_tuples_inserted(TG_RELID)
             OPERATOR(pg_catalog.+) pg_catalog.pg_stat_get_xact_tuples_updated(TG_RELID)) OPERATOR(pg_catalog.=) 0

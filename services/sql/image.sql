@@ -15,7 +15,7 @@
 -- Every name is qualified: it runs as the owner, and a setting would cost more than all of this.
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 DECLARE
-    deleted record;
+    deleted pg_catalog.record;
 BEGIN
     NEW.modified_ts := greatest(
         pg_catalog.clock_timestamp(),

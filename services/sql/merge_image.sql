@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
-    ready boolean := {indexed};
+    ready pg_catalog.bool := {indexed};
 BEGIN
     UPDATE {table} AS t SET ({updatable}) = ROW ({new_updatable})
     WHERE ({t_key}) = ({new_key})

@@ -8,8 +8,8 @@
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
-    ready boolean;
-    careful text;
+    ready pg_catalog.bool;
+    careful pg_catalog.text;
 BEGIN
     -- A fresh key from the writer's own sequence (know.sql): nothing can be known of it here, and the native path is the cheapest.
     IF {sent_fresh} AND current_setting('unison.careful', true) = 'never' THEN
@@ -23,8 +23,8 @@ BEGIN
     careful := nullif(current_setting('unison.careful', true), '');
     IF careful IS NULL THEN
         PERFORM set_config('unison.careful', CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_subscription_stats WHERE apply_error_count > 0)
-                                             THEN pg_current_xact_id()::text ELSE 'never' END, false);
-    ELSIF careful NOT IN ('never', pg_current_xact_id()::text) THEN
+                                             THEN pg_current_xact_id()::pg_catalog.text ELSE 'never' END, false);
+    ELSIF careful NOT IN ('never', pg_current_xact_id()::pg_catalog.text) THEN
         PERFORM set_config('unison.careful', 'never', false);
     END IF;
     -- two workers, or one and a seed, may insert at once, and only this ends that without an error

@@ -5,9 +5,9 @@ CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $bod
 #variable_conflict use_column
 DECLARE
     -- the key is known before anything is stored of it: see know.sql
-    ready boolean := {new_known} AND {indexed};
+    ready pg_catalog.bool := {new_known} AND {indexed};
     here {table};
-    ended boolean;
+    ended pg_catalog.bool;
 BEGIN
     -- mostly the version that was deleted is here
     DELETE FROM {table} AS t

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURIT
 #variable_conflict use_column
 <<part>>
 DECLARE
-    last_known bigint := {drawn_last};
+    last_known pg_catalog.int8 := {drawn_last};
 BEGIN
     PERFORM FROM new_rows AS n WHERE ({n_drawn_fresh}) IS NOT TRUE;
     IF NOT FOUND THEN
@@ -18,8 +18,8 @@ BEGIN
 
     -- a block of its own: what it declares costs nothing above
     DECLARE
-        planned_with text := pg_catalog.current_setting('enable_seqscan');
-        changed text := pg_catalog.set_config('enable_seqscan', 'off', true);
+        planned_with pg_catalog.text := pg_catalog.current_setting('enable_seqscan');
+        changed pg_catalog.text := pg_catalog.set_config('enable_seqscan', 'off', true);
         inserted {table};
     BEGIN
         -- keys from elsewhere are known now

@@ -7,14 +7,14 @@ SET enable_seqscan = off AS $body$
 #variable_conflict use_column
 DECLARE
     -- before anything is stored under this key: see know.sql
-    ready boolean := {incoming_known};
+    ready pg_catalog.bool := {incoming_known};
     here {table};
-    buried record;
-    present boolean;
-    deleted boolean;
-    lives boolean;
-    wins boolean;
-    known boolean;
+    buried pg_catalog.record;
+    present pg_catalog.bool;
+    deleted pg_catalog.bool;
+    lives pg_catalog.bool;
+    wins pg_catalog.bool;
+    known pg_catalog.bool;
 BEGIN
     LOOP
         SELECT t.* INTO here FROM {table} AS t WHERE ({t_key}) = ({incoming_key}) FOR UPDATE;

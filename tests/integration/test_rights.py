@@ -21,6 +21,7 @@ pytestmark = pytest.mark.process_runtime("the server's log and its socket are lo
 
 DEADLINE_S = 60.0
 COLUMNS = [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}]
+PAIR = [{"name": "a", "type": "bigint", "primary_key": True}, {"name": "b", "type": "text", "primary_key": True}, {"name": "value", "type": "text"}]
 SUPERUSERS = "SELECT rolname FROM pg_roles WHERE rolsuper OR rolcreaterole OR rolreplication ORDER BY 1"
 # What an owner would run as somebody else: take back the superuser's rights, and keep them.
 ATTACK = """
@@ -48,7 +49,8 @@ END $$
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster):
-    return make_cluster(nodes=2, tables=[{"schema": "public", "name": "entry", "columns": COLUMNS}]).up()
+    return make_cluster(nodes=2, tables=[{"schema": "public", "name": "entry", "columns": COLUMNS},
+                                         {"schema": "public", "name": "pair", "columns": PAIR}]).up()
 
 
 @contextlib.contextmanager
@@ -178,8 +180,9 @@ def test_nobody_can_call_or_attach_a_function_of_ours(cluster, role):
             cursor.execute("ROLLBACK")
 
 
-# Operators and functions of the server's own, each with another that fails, before them in the caller's search_path.
+# Operators, functions and types of the server's own, each with another that fails, before them in the caller's search_path.
 SHADOWS = """
+BEGIN;
 CREATE SCHEMA shadow;
 GRANT USAGE ON SCHEMA shadow TO PUBLIC;
 DO $$
@@ -204,9 +207,14 @@ BEGIN
             NULL;
         END;
     END LOOP;
+    -- the check of a domain is computed for NULL, too: each variable that is declared with it fails
+    CREATE FUNCTION shadow.refuse(type text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION USING MESSAGE = $1; END';
+    FOR r IN SELECT typname FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'p') AND typname !~ '^_' LOOP
+        EXECUTE format('CREATE DOMAIN shadow.%I AS pg_catalog.text CHECK (shadow.refuse(%L))', r.typname, 'type ' || r.typname);
+    END LOOP;
 END
 $$;
-SET LOCAL search_path = shadow, pg_catalog
+COMMIT
 """
 # one of each way through the parts that have no search_path of their own; the key is not this node's next one
 WRITES = [
@@ -218,7 +226,22 @@ WRITES = [
     "INSERT INTO public.entry (id, value) VALUES (78, 'again')",
     "WITH gone AS (DELETE FROM public.entry WHERE id OPERATOR(pg_catalog.=) 78::bigint RETURNING id)"
     " INSERT INTO public.entry (id, value) SELECT id, 'back' FROM gone",
+    "INSERT INTO public.pair (a, b, value) VALUES (1, 'one', 'x'), (2, 'two', 'x')",
+    "UPDATE public.pair SET value = 'changed' WHERE a OPERATOR(pg_catalog.=) 1::bigint",
+    "UPDATE public.pair SET b = 'other' WHERE a OPERATOR(pg_catalog.=) 1::bigint",
+    "DELETE FROM public.pair WHERE a OPERATOR(pg_catalog.=) 1::bigint",
+    "INSERT INTO public.pair (a, b, value) VALUES (1, 'other', 'again')",
+    "WITH gone AS (DELETE FROM public.pair WHERE a OPERATOR(pg_catalog.=) 1::bigint RETURNING a, b)"
+    " INSERT INTO public.pair (a, b, value) SELECT a, b, 'back' FROM gone",
 ]
+
+
+@pytest.fixture(scope="module")
+def shadows(cluster):
+    """The cluster, with a schema of shadows on its first node."""
+    with superuser(cluster) as cursor:
+        cursor.execute(SHADOWS)
+    return cluster
 
 
 @contextlib.contextmanager
@@ -229,7 +252,7 @@ def shadowed(cluster, isolation: str = "READ COMMITTED", change: str = "") -> It
         try:
             if change:
                 cursor.execute(change)
-            cursor.execute(SHADOWS)
+            cursor.execute("SET LOCAL search_path = shadow, pg_catalog")
             cursor.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(cluster.site.configuration.role("writer").name)))
             yield cursor
         finally:
@@ -238,24 +261,34 @@ def shadowed(cluster, isolation: str = "READ COMMITTED", change: str = "") -> It
 
 @pytest.mark.parametrize("first", ["", "DELETE FROM public.entry WHERE id OPERATOR(pg_catalog.=) 4242::bigint"], ids=["any", "deletes first"])
 @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
-def test_a_callers_search_path_chooses_nothing_of_ours(cluster, isolation, first):
+def test_a_callers_search_path_chooses_nothing_of_ours(shadows, isolation, first):
     if first:
-        cluster.query("node1", "INSERT INTO public.entry (id, value) VALUES (4242, 'there') ON CONFLICT DO NOTHING", role="writer")
-    with shadowed(cluster, isolation) as cursor:
+        shadows.query("node1", "INSERT INTO public.entry (id, value) VALUES (4242, 'there') ON CONFLICT DO NOTHING", role="writer")
+    with shadowed(shadows, isolation) as cursor:
         for statement in [first, *WRITES] if first else WRITES:
             cursor.execute(statement)
             assert cursor.rowcount > 0, statement
 
 
-@pytest.mark.parametrize("part", ["bury", "outlive", "image"])
-def test_an_operator_that_a_callers_search_path_chooses_is_found(cluster, part):
-    (definition,), = asked(cluster, "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'unison'::regnamespace"
-                                    " AND proname ~ ('^entry_[0-9a-f]{8}_' || %s || '$')", [part])
-    loose = re.sub(r"OPERATOR\(pg_catalog\.(\S+?)\)", r"\1", definition)
+# What keeps a caller's search_path out of a part, and the same without it: each is asked for by WRITES.
+LOOSENED = {"operator": (r"OPERATOR\(pg_catalog\.(\S+?)\)", r"\1"), "type": (r"(?m)^( +\w+ )pg_catalog\.(\w+)(?=;| :=)", r"\1\2"),
+            "function": (r"\bpg_catalog\.(\w+)(?=\()", r"\1"), "setting": (r"(?m)^ SET search_path TO .*$", "")}
+
+
+@pytest.mark.parametrize(("table", "part", "kept_out_by"), [
+    *((table, part, kept_out_by) for table in ("entry", "pair") for part in ("bury", "image") for kept_out_by in ("operator", "type", "function")),
+    *(("entry", "outlive", kept_out_by) for kept_out_by in ("operator", "type", "function")), ("pair", "outlive", "setting"),
+    *((table, part, "setting") for table in ("entry", "pair") for part in ("outlive_moved", "move", "revive"))])
+def test_what_a_callers_search_path_chooses_is_found(shadows, table, part, kept_out_by):
+    (definition,), = asked(shadows, "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'unison'::regnamespace"
+                                    " AND proname ~ ('^' || %s || '_[0-9a-f]{8}_' || %s || '$')", [table, part])
+    loose = re.sub(*LOOSENED[kept_out_by], definition)
     assert loose != definition
-    with shadowed(cluster, change=loose) as cursor, pytest.raises(psycopg2.errors.RaiseException, match="^operator"):
+    # two keys are compared as rows, and not with any operator
+    with shadowed(shadows, change=loose) as cursor, pytest.raises(psycopg2.Error, match="^(operator|function|type) |row comparison operator") as found:
         for statement in WRITES:
             cursor.execute(statement)
+    assert kept_out_by == "setting" or str(found.value).startswith(kept_out_by)
 
 
 def test_who_comes_in_where(cluster):
