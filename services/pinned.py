@@ -13,18 +13,21 @@ from services import statements
 from services.driver import Cursor
 from services.server import administer
 
-# No limit that is meant for a client, no default that turns a transaction into another one, no reading of values in another way.
+# No limit that is meant for a client, no default that turns a transaction into another one, no reading of values in another way,
+# nothing in another language in the log, which server_log.py reads.
 ALWAYS = {
     "statement_timeout": "0", "lock_timeout": "0", "transaction_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0",
     "default_transaction_read_only": "off", "default_transaction_isolation": "read committed", "default_transaction_deferrable": "off",
     "role": "none", "session_replication_role": "origin", "row_security": "on", "exit_on_error": "off",
     "array_nulls": "on", "xmloption": "content", "transform_null_equals": "off", "standard_conforming_strings": "on", "quote_all_identifiers": "off",
     "lc_monetary": "C", "gin_fuzzy_search_limit": "0", "plan_cache_mode": "auto", "enable_indexscan": "on", "enable_bitmapscan": "on",
-    "unison.careful": "", "unison.seeding": "off",
+    "wal_sender_timeout": "30s", "tcp_user_timeout": "0", "lc_messages": "C", "unison.careful": "", "unison.seeding": "off",
 }
 # How values are written. The owner is a person, too: for it only where somebody has set them for everybody.
 WRITING = {"datestyle": "ISO, MDY", "intervalstyle": "postgres", "extra_float_digits": "1", "bytea_output": "hex", "timezone": "UTC", "xmlbinary": "base64",
-           "lc_numeric": "C"}
+           "lc_numeric": "C", "lc_time": "C"}
+# What the configuration may choose, but nobody for these roles or the database: which of their errors the log shows, and how, and how long a deadlock lasts.
+SERVERS = {"log_min_messages": "warning", "log_error_verbosity": "default", "deadlock_timeout": "1s"}
 # who sends decides with what: minor releases of PostgreSQL 18 and their like have such a list
 SENDING = {"output_plugin_libraries": "pgoutput"}
 LOOK_EVERY_S = 15.0
@@ -37,7 +40,7 @@ def keep(cursor: Cursor, database: str, owner: str) -> list[str]:
 
     Workers that run with others are ended: PostgreSQL starts them again, with these.
     """
-    cursor.execute(statements.text("pinned"), {"owner": owner, "names": [*ALWAYS, *WRITING, *SENDING]})
+    cursor.execute(statements.text("pinned"), {"owner": owner, "names": [*ALWAYS, *WRITING, *SERVERS, *SENDING]})
     said = []
     for role, is_owner, known, common, found in cursor.fetchall():
         wanted = {name: value for name, value in _wanted(is_owner, common).items() if name in known or "." in name}
@@ -76,6 +79,5 @@ def overridden(database: str) -> list[str]:
 
 
 def _wanted(is_owner: bool, common: list[str]) -> dict[str, str]:
-    if is_owner:
-        return ALWAYS | {name: value for name, value in WRITING.items() if name in common}
-    return ALWAYS | WRITING | SENDING
+    chosen = {name: value for name, value in (WRITING | SERVERS if is_owner else SERVERS).items() if name in common}
+    return ALWAYS | chosen if is_owner else ALWAYS | WRITING | SENDING | chosen

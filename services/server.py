@@ -39,7 +39,7 @@ UNIFORM = {"timezone": "UTC", "datestyle": "ISO", "intervalstyle": "postgres", "
            "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "synchronous_commit": "local", "exit_on_error": "off",
            "gin_fuzzy_search_limit": "0", "plan_cache_mode": "auto", "check_function_bodies": "on", "default_tablespace": "", "temp_tablespaces": "",
            "default_table_access_method": "heap", "local_preload_libraries": "", "enable_indexscan": "on", "enable_bitmapscan": "on",
-           "unison.careful": "", "unison.seeding": "off",
+           "unison.careful": "", "unison.seeding": "off", "plpgsql.extra_errors": "none",
            # where a policy would filter rows it is an error: what nodes tell each other is whole or nothing
            "row_security": "off"}
 # the same, which the replicator may not set at a peer

@@ -1,12 +1,14 @@
 """Settings that are meant for clients, set in each way there is: changes of peers are sent and applied all the same, and the agent works on."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import psycopg2
 import pytest
 from psycopg2 import sql
 
+from services import pinned
 from services.server import options
 from tests.convergence.comparison import MARKS, all_links, assert_same, names, wait_until
 
@@ -22,10 +24,35 @@ HOSTILE = {
     "timezone": "Pacific/Chatham", "datestyle": "SQL, DMY", "intervalstyle": "sql_standard", "extra_float_digits": "-15", "bytea_output": "escape",
     "xmlbinary": "hex", "default_tablespace": "nowhere", "temp_tablespaces": "nowhere", "work_mem": "64kB", "jit": "on", "client_encoding": "LATIN1",
     "check_function_bodies": "off", "escape_string_warning": "off", "backslash_quote": "on", "client_min_messages": "error",
-    "default_text_search_config": "simple", "unison.careful": "no transaction", "unison.seeding": "on", "unison.moved": "yes",
+    "default_text_search_config": "simple", "wal_sender_timeout": "1ms", "tcp_user_timeout": "1",
+    "unison.careful": "no transaction", "unison.seeding": "on", "unison.moved": "yes",
 }
 # of a superuser
-HOSTILE_SUPERUSER = {"session_replication_role": "replica", "exit_on_error": "on", "log_min_messages": "panic", "log_statement": "all"}
+HOSTILE_SUPERUSER = {"session_replication_role": "replica", "exit_on_error": "on", "log_min_messages": "panic", "log_statement": "all",
+                     "lc_messages": "POSIX", "log_error_verbosity": "terse", "deadlock_timeout": "1h", "max_stack_depth": "100kB",
+                     "track_activities": "off", "track_counts": "off", "plpgsql.variable_conflict": "error", "plpgsql.extra_errors": "all"}
+# What nobody can do harm with to a session that replicates, and why. A setting that a PostgreSQL of tomorrow brings is in none.
+HARMLESS = {
+    "the connection says it, or replication for itself":
+        "search_path|client_encoding|application_name|synchronous_commit|log_(dis)?connections|ignore_system_indexes|jit_(debugging|profiling)_support|post_auth_delay",
+    "it is of one transaction, and ends with it": "transaction_(isolation|read_only|deferrable)",
+    "another plan, with the same rows":
+        "enable_.*|geqo.*|jit.*|cpu_.*|(seq|random)_page_cost|parallel_.*|min_parallel_.*|effective_cache_size|constraint_exclusion|cursor_tuple_fraction"
+        "|default_statistics_target|(from|join)_collapse_limit|recursive_worktable_factor|debug_parallel_query|max_parallel_.*|synchronize_seqscans",
+    "more or less memory, or work at a time":
+        ".*_mem|.*_mem_multiplier|temp_buffers|max_stack_depth|.*_io_concurrency|backend_flush_after|io_combine_limit|file_copy_method|gin_pending_list_limit"
+        "|commit_(delay|siblings)|wal_(skip_threshold|compression|init_zero|recycle|consistency_checking)|client_connection_check_interval|tcp_keepalives_.*"
+        "|debug_(discard_caches|logical_replication_streaming)",
+    "no worker vacuums, or runs DDL":
+        "vacuum_.*|default_(tablespace|toast_compression|table_access_method|text_search_config)|temp_tablespaces|check_function_bodies|createrole_self_grant"
+        "|event_triggers|allow_.*|icu_validation_level|extension_control_path|lo_compat_privileges|restrict_nonsystem_relation_kind|password_encryption"
+        "|md5_password_warnings|scram_iterations",
+    "values are sent with all their digits, and times with their offset": "timezone_abbreviations|escape_string_warning|backslash_quote",
+    "what is told to somebody else": "client_min_messages|log_.*|debug_(pretty_)?print.*|trace_.*|track_.*|compute_query_id|stats_fetch_consistency"
+                                     "|update_process_title|backtrace_functions|plpgsql\\..*",
+    "without a superuser nobody sets it, and with one nothing is safe":
+        "dynamic_library_path|(session|local)_preload_libraries|temp_file_limit|zero_damaged_pages|ignore_checksum_failure",
+}
 
 pytestmark = pytest.mark.process_runtime("what PostgreSQL does with settings is the same in a container")
 
@@ -219,6 +246,16 @@ def test_what_sysconfig_sets_for_clients_reaches_no_session_that_replicates(make
         cluster.up()
     finally:
         cluster.remove()
+
+
+def test_every_setting_of_clients_is_pinned_or_harmless(cluster):
+    with administrator(cluster, "node1") as cursor:
+        # plpgsql has some, too
+        cursor.execute("DO 'BEGIN END'; SELECT lower(name) FROM pg_settings WHERE context IN ('user', 'backend', 'superuser', 'superuser-backend')")
+        found = {row[0] for row in cursor}
+    kept = set(pinned.ALWAYS | pinned.WRITING | pinned.SERVERS | pinned.SENDING)
+    assert len(found) > 150 and "wal_sender_timeout" in found
+    assert {name for name in found - kept if not any(re.fullmatch(names, name) for names in HARMLESS.values())} == set()
 
 
 PASSING = [("ALTER DATABASE {database}", "session_replication_role", "replica"), ("ALTER ROLE writer1", "session_replication_role", "replica"),
