@@ -1,6 +1,5 @@
 """Tombstones are forgotten when every member has them and nothing older is on the way, and not before."""
 
-import itertools
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from tests.convergence.comparison import MARKS, assert_same, everywhere, names, paused, replica, settle, wait_until
 
 ENTRY = {"name": "entry", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
-numbers = itertools.count(1000, 1000)
 # more than it takes to collect what may be collected: a node beats every five rounds, and a beat tells of the rounds before it
 ROUNDS = 40
 
@@ -16,11 +14,6 @@ ROUNDS = 40
 @pytest.fixture(scope="module")
 def cluster(make_cluster):
     return make_cluster(nodes=3, tables=[ENTRY, MARKS], upkeep={"tombstone_retention_s": 0}).up()
-
-
-@pytest.fixture
-def key() -> int:
-    return next(numbers)
 
 
 def write(cluster, node: str, statement: str, *parameters) -> None:

@@ -1,7 +1,6 @@
 """The conflict history: what lost to a concurrent change is remembered on every node, and nothing else is."""
 
 import contextlib
-import itertools
 import json
 
 import pytest
@@ -11,18 +10,11 @@ from tests.integration.orchestrator import run
 
 ENTRY = {"name": "entry", "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
 SERIES = {"name": "series", "columns": [{"name": "id", "type": "bigserial", "primary_key": True}, {"name": "value", "type": "text"}]}
-numbers = itertools.count(1000, 1000)
 
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster):
     return make_cluster(nodes=3, tables=[ENTRY, SERIES, MARKS]).up()
-
-
-@pytest.fixture
-def key() -> int:
-    """A key that no other test uses."""
-    return next(numbers)
 
 
 def write(cluster, node: str, statement: str, *parameters) -> None:

@@ -1,7 +1,6 @@
 """The maintenance of a node: a table that is broken stops no other, prepared transactions count as running, and what fails is said."""
 
 import contextlib
-import itertools
 import re
 
 import psycopg2
@@ -16,7 +15,6 @@ from tests.convergence.comparison import MARKS, administer, arrived, assert_same
 
 ENTRY, OTHER = ({"name": name, "columns": [{"name": "id", "type": "bigint", "primary_key": True}, {"name": "value", "type": "text"}]}
                 for name in ("entry", "other"))
-numbers = itertools.count(1000, 1000)
 FUTURE = "2200-01-01"
 
 
@@ -24,11 +22,6 @@ FUTURE = "2200-01-01"
 def cluster(make_cluster):
     return make_cluster(nodes=3, tables=[ENTRY, OTHER, MARKS], upkeep={"tombstone_retention_s": 0},
                         postgresql={"max_prepared_transactions": 10}).up()
-
-
-@pytest.fixture
-def key() -> int:
-    return next(numbers)
 
 
 def write(cluster, node: str, statement: str, *parameters) -> None:

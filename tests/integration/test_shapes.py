@@ -3,10 +3,10 @@
 import pytest
 from psycopg2 import sql
 
-from tests.convergence.comparison import MARKS, all_links, assert_same, error_counts, names, paused, settle
+from tests.convergence.comparison import MARKS, all_links, assert_same, names, paused
 from tests.integration.test_types import set_up, write
 
-pytestmark = pytest.mark.process_runtime("the shape of a table is a matter of SQL, wherever the node runs")
+pytestmark = [pytest.mark.process_runtime("the shape of a table is a matter of SQL, wherever the node runs"), pytest.mark.usefixtures("no_error_loop")]
 
 NARROW = ", ".join(f"c{n} int" for n in range(1595))
 TYPES = "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE DOMAIN small AS bigint CHECK (VALUE < 100); CREATE DOMAIN smaller AS small CHECK (VALUE < 10)"
@@ -44,14 +44,6 @@ def cluster(make_cluster):
             cluster.query(node, ddl if version >= 180000 or name != "virtual" else ddl.replace("VIRTUAL", "STORED"))
     set_up(cluster, *SINGLE, *MADE)
     return cluster
-
-
-@pytest.fixture(autouse=True)
-def no_error_loop(cluster):
-    yield
-    before = error_counts(cluster)
-    settle(cluster)
-    assert error_counts(cluster) == before, "an apply worker fails again and again"
 
 
 def held(cluster, statement: str) -> list[tuple]:

@@ -1,7 +1,6 @@
 """Every way to write, on both nodes at once: each node holds the same rows afterwards, for each row those of the later statement."""
 
 import io
-import itertools
 
 import psycopg2.errors
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from tests.convergence.comparison import MARKS, all_links, arrived, assert_same, error_counts, names, paused, settle, wait_until
 from tests.integration.test_types import set_up
 
-pytestmark = pytest.mark.process_runtime("statements are a matter of SQL, wherever the node runs")
+pytestmark = [pytest.mark.process_runtime("statements are a matter of SQL, wherever the node runs"), pytest.mark.usefixtures("no_error_loop")]
 
 MADE = """
 CREATE TABLE entry (id bigint PRIMARY KEY, value text, number int DEFAULT 0);
@@ -24,7 +23,6 @@ CREATE TABLE follower (id bigint PRIMARY KEY, leader bigint REFERENCES strict);
 CREATE TABLE tree (id bigint PRIMARY KEY, above bigint REFERENCES tree)
 """
 TABLES = ["entry", "ledger", "note", "parent", "child", "grandchild", "optional", "strict", "follower", "tree"]
-numbers = itertools.count(1000, 1000)
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +32,6 @@ def cluster(make_cluster):
         cluster.query(node, MADE)
     set_up(cluster, *TABLES)
     return cluster
-
-
-@pytest.fixture
-def key() -> int:
-    """The first of a thousand keys that no other test uses."""
-    return next(numbers)
-
-
-@pytest.fixture(autouse=True)
-def no_error_loop(cluster):
-    yield
-    before = error_counts(cluster)
-    settle(cluster)
-    assert error_counts(cluster) == before, "an apply worker fails again and again"
 
 
 def write(cluster, node: str, statement: str) -> list[tuple]:

@@ -1,15 +1,13 @@
 """Statements that change a row more than once: by cascades, by triggers of the user's, by parts of one statement. The nodes hold the same rows."""
 
-import itertools
-
 import psycopg2.errors
 import pytest
 
-from tests.convergence.comparison import MARKS, assert_same, blocked, error_counts, names, settle
+from tests.convergence.comparison import MARKS, assert_same, blocked, names
 from tests.convergence.session import Session
 from tests.integration.test_types import set_up
 
-pytestmark = pytest.mark.process_runtime("statements are a matter of SQL, wherever the node runs")
+pytestmark = [pytest.mark.process_runtime("statements are a matter of SQL, wherever the node runs"), pytest.mark.usefixtures("no_error_loop")]
 
 MADE = """
 CREATE TABLE tree (id bigint PRIMARY KEY, parent bigint REFERENCES tree ON UPDATE CASCADE ON DELETE CASCADE, value text);
@@ -26,7 +24,6 @@ CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCE
 CREATE TRIGGER refuse BEFORE UPDATE ON fixed FOR EACH ROW EXECUTE FUNCTION refuse()
 """
 TABLES = ["tree", "forest", "branch", "leaf", "entry", "slow", "fixed"]
-numbers = itertools.count(1000, 1000)
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +34,6 @@ def cluster(make_cluster):
     set_up(cluster, *TABLES)
     cluster.query("node1", "INSERT INTO forest (id) VALUES (1)", role="writer")
     return cluster
-
-
-@pytest.fixture
-def key() -> int:
-    """The first of a thousand keys that no other test uses."""
-    return next(numbers)
-
-
-@pytest.fixture(autouse=True)
-def no_error_loop(cluster):
-    yield
-    before = error_counts(cluster)
-    settle(cluster)
-    assert error_counts(cluster) == before, "an apply worker fails again and again"
 
 
 def write(cluster, *statements: str, node: str = "node1") -> None:
