@@ -5,8 +5,8 @@ from typing import Any
 
 import psycopg2
 
-from services import statements
-from services.driver import Connection, column_names, one_row
+from services import installation, statements
+from services.driver import Connection, Cursor, column_names, one_row
 from services.errors import ServiceError
 from services.server import connect
 
@@ -29,6 +29,8 @@ class Pulse:
             if self._connection is None:
                 self._connection = self._stack.enter_context(
                     connect(self._database, autocommit=True, settings={"statement_timeout": "5s"}, connect_timeout_s=2))
+                with self._connection.cursor() as cursor:
+                    _refuse_another_version(cursor)
             with self._connection.cursor() as cursor:
                 cursor.execute(statements.text("pulse"))
                 return dict(zip(column_names(cursor), one_row(cursor), strict=True))
@@ -45,3 +47,12 @@ class Pulse:
         self._connection = None
         with contextlib.suppress(psycopg2.Error):
             self._stack.close()
+
+
+def _refuse_another_version(cursor: Cursor) -> None:
+    """Raise ServiceError when the database is of another version: what it lacks would be an error in the server's log at each question."""
+    node = installation.recorded(cursor)
+    if node is None:
+        raise ServiceError("PostgreSQL does not say how the node does", "its database is not prepared", "python3 orchestrator.py up")
+    if fault := installation.fault(node):
+        raise ServiceError("PostgreSQL does not say how the node does", fault, "python3 orchestrator.py up")

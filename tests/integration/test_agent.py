@@ -348,6 +348,34 @@ def test_ready_only_after_the_node_was_admitted(make_cluster):
     assert {key: answer.json()[key] for key in ("ready", "reason", "node", "lag")} == {"ready": True, "reason": None, "node": "node1", "lag": []}
 
 
+def errors_logged(cluster) -> list[str]:
+    return [line for path in sorted((folder(cluster) / "log").iterdir()) for line in path.read_text(errors="replace").splitlines() if "ERROR:" in line]
+
+
+def test_a_database_of_another_version_is_asked_for_nothing_that_it_lacks(cluster):
+    with contextlib.closing(cluster.superuser("node1")) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SELECT digest FROM unison.node")
+        digest, = cursor.fetchone()
+        before = errors_logged(cluster)
+        # as if it had been made before there were phases
+        cursor.execute("ALTER TABLE unison.node RENAME phase TO serving; UPDATE unison.node SET digest = 'another'; SELECT pg_terminate_backend(pid)"
+                       " FROM pg_stat_activity WHERE usename = 'unison_agent'")
+        try:
+            def unsaid() -> str | None:
+                found = get(cluster, "ready").text
+                said = (folder(cluster) / "agent.log").read_text()
+                return None if "does not say how the node does: its database was prepared by another version" in said else found
+
+            wait_until(unsaid, "the pulse has asked, and says why it has no answer", DEADLINE_S)
+            assert errors_logged(cluster) == before
+        finally:
+            cursor.execute("ALTER TABLE unison.node RENAME serving TO phase")
+            cursor.execute("UPDATE unison.node SET digest = %s", [digest])
+    cluster.up()
+    wait_until(lambda: None if get(cluster, "ready").status_code == 200 else get(cluster, "ready").text, "it is ready again", DEADLINE_S)
+
+
 def test_not_ready_while_a_part_of_the_merge_is_off(cluster):
     with cluster.superuser("node1") as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE table1 DISABLE TRIGGER zzz_unison_merge")
