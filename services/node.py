@@ -167,13 +167,9 @@ class Node(microesb.ClassHandler):
         """End connections of writers and readers: ``end`` is none, idle (those without an open transaction) or all. Answers how many there were, before, that
         were ``idle`` and that were ``running``."""
         with question(self.database) as connection, connection.cursor() as cursor:
-            self.require_prepared(cursor)
-            cursor.execute(statements.text("clients"))
-            clients = cursor.fetchall()
-            ended = [pid for pid, idle in clients if self.end == "all" or self.end == "idle" and idle]
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::integer[]) AS pid", [ended])
-        idle = sum(idle is True for _, idle in clients)
-        return Result([f"ended {len(ended)} connections"] if ended else [], {"idle": idle, "running": len(clients) - idle})
+            cursor.execute(statements.text("clients"), {"end": self.end, "owner": self.require_prepared(cursor)})
+            idle, running, ended = one_row(cursor)
+        return Result([f"ended {ended} connections"] if ended else [], {"idle": idle, "running": running})
 
     @retried
     def record(self) -> Result:

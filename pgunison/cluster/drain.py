@@ -1,13 +1,15 @@
 """Drain: a node leaves service for a while. May it, and how its clients are asked to go. No I/O of its own."""
 
-import time
 from collections.abc import Callable
 
 from pgunison.cluster.state import ClusterState
+from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError
 
 # what runs when the grace is over may end by itself for so long; after it, so long do ended connections have to go
 LAST_S, GONE_S = 5.0, 2.0
+# a grace may be a day
+LONGEST_PAUSE_S = 1.0
 
 
 def refusal(cluster: ClusterState, name: str, *, force: bool) -> OrchestratorError | None:
@@ -26,19 +28,19 @@ def refusal(cluster: ClusterState, name: str, *, force: bool) -> OrchestratorErr
                              f"bring another one back (up NODE, resume NODE), or python3 orchestrator.py drain {name} --force: then no node serves")
 
 
-def let_go(ask: Callable[[str], tuple[int, int]], grace_s: float, clock: Callable[[], float] = time.monotonic,
-           sleep: Callable[[float], None] = time.sleep) -> int:
+def let_go(ask: Callable[[str], tuple[int, int]], grace_s: float) -> int:
     """Wait for the clients to leave, ``grace_s`` at the most; then end the connections without an open transaction, and ``LAST_S`` later all others.
 
     ``ask`` ends "none", "idle" or "all" of them, and returns how many there were, idle and running. Returns how many are there in the end: those of clients
     that came back, because new connections are not refused.
     """
+    left = 0
     for end, patience_s in (("none", grace_s), ("idle", LAST_S), ("all", GONE_S)):
-        left = sum(ask(end))
-        deadline = clock() + patience_s
-        while left and clock() < deadline:
-            sleep(min(0.1, patience_s))
-            left = sum(ask("none"))
-        if not left:
+        if end != "none":
+            ask(end)
+        try:
+            wait_until(lambda: sum(ask("none")) or None, "the clients are gone", patience_s, longest_pause_s=LONGEST_PAUSE_S)
             return 0
+        except Late as late:
+            left = int(late.last)
     return left

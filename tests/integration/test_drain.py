@@ -6,7 +6,7 @@ import httpx
 import psycopg2
 import pytest
 
-from tests.convergence.comparison import MARKS, all_links, assert_same, wait_until
+from tests.convergence.comparison import MARKS, administer, all_links, assert_same, wait_until
 from tests.integration.orchestrator import run
 from tests.integration.test_up import TABLE1, assert_up, keys, read_until, started, status, write
 
@@ -84,6 +84,20 @@ def test_clients_are_asked_to_go_and_new_ones_may_come(three):
     assert_drained(three, "node2")
     run(three, "resume", "node2")
     assert_in_service(three, "node2")
+
+
+def test_an_owner_in_the_writers_group_is_no_client_and_nor_is_the_agent(three):
+    owner = three.site.configuration.role("owner").name
+    administer(three, "node2", f'GRANT unison_writers TO "{owner}"')
+    try:
+        with three.connect("node2", "owner") as kept, three.connect("node2", "writer") as client:
+            found = three.site.call("node2", "node.disconnect", end="none")
+            assert (found["done"], found["idle"], found["running"]) == ([], 1, 0)
+            assert three.site.call("node2", "node.disconnect", end="all")["done"] == ["ended 1 connections"]
+            wait_until(lambda: None if _ended(client) else "it stands", "the client's connection is ended")
+            assert not _ended(kept)
+    finally:
+        administer(three, "node2", f'REVOKE unison_writers FROM "{owner}"')
 
 
 def test_a_transaction_that_does_not_end_is_ended(three):

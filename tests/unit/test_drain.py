@@ -8,6 +8,7 @@ import pytest
 
 from pgunison.cluster.drain import GONE_S, LAST_S, let_go, refusal
 from pgunison.commands import drain as command
+from pgunison.contract import waiting
 from tests.unit.world import table, wanted
 
 WANTED = wanted(3, table("table1"))
@@ -46,16 +47,17 @@ def test_the_last_one_may_by_force_and_one_that_does_not_answer_may_not():
 
 
 class Clients:
-    """Clients that leave at some second of their own, or stay; ``running`` are in a transaction until some second."""
+    """Clients that leave at some second of their own, or stay; ``running`` are in a transaction until some second. It is the clock, too."""
 
     def __init__(self, idle: list[float], running: list[float] = (), coming_back: int = 0):
-        self.now, self.asked = 0.0, []
+        self.now, self.asked, self.looks = 0.0, [], 0
         self._idle, self._running, self._coming_back = list(idle), list(running), coming_back
 
     def ask(self, end: str) -> tuple[int, int]:
         self._idle = [leaves for leaves in self._idle if leaves > self.now]
         self._running = [leaves for leaves in self._running if leaves > self.now]
         found = len(self._idle), len(self._running)
+        self.looks += 1
         if end != "none":
             self.asked.append((end, round(self.now)))
             self._idle = [1e9] * self._coming_back
@@ -63,11 +65,16 @@ class Clients:
             self._running = []
         return found
 
+    def monotonic(self) -> float:
+        return self.now
+
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def let_go(self, grace_s: float) -> int:
-        return let_go(self.ask, grace_s, lambda: self.now, self.sleep)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(waiting, "time", self)
+            return let_go(self.ask, grace_s)
 
 
 @pytest.mark.parametrize(("clients", "asked"), [
@@ -90,6 +97,13 @@ def test_those_that_come_back_are_counted():
     clients = Clients([1e9], [], coming_back=2)
     assert clients.let_go(1) == 2
     assert clients.now == pytest.approx(1 + LAST_S + GONE_S, abs=0.5)
+
+
+def test_a_long_grace_asks_seldom_and_notices_soon_that_they_are_gone():
+    clients = Clients([600.0])
+    assert clients.let_go(86400) == 0
+    assert clients.looks < 620
+    assert clients.now == pytest.approx(600, abs=1.1)
 
 
 def test_the_way_back_is_told_by_the_name_that_the_program_was_called_by(monkeypatch, capsys):
