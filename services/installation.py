@@ -6,10 +6,14 @@
 
 from typing import Any
 
+import psycopg2
+import psycopg2.errors
 from psycopg2 import sql
 
 from services import statements
 from services.driver import Cursor, one_row
+from services.errors import ServiceError
+from services.retry import reason
 from services.server import agent as agent_name
 from services.texts import DATABASE, MIGRATIONS, code_digest, database_digest, function_names, relation_names
 
@@ -47,7 +51,7 @@ def install(cursor: Cursor, owner: str, database: str, identity: tuple[str, str,
     if before:
         for number, name in enumerate(MIGRATIONS, 1):
             if number > (before.get("migration") or 0):
-                cursor.execute(statements.render(name, cursor))
+                _migrate(cursor, name, database)
     for name in rest:
         cursor.execute(statements.render(name, cursor, **names))
     if not before:
@@ -60,6 +64,15 @@ def install(cursor: Cursor, owner: str, database: str, identity: tuple[str, str,
                    " WHERE pronamespace = 'unison'::regnamespace AND xmin = pg_current_xact_id()::xid ORDER BY 1)", [database_digest(), len(MIGRATIONS)])
     remove_leftovers(cursor)
     return before
+
+
+def _migrate(cursor: Cursor, name: str, database: str) -> None:
+    """Execute a migration. Raises ServiceError where something that is not ours depends on what it takes away; then the caller's transaction is lost."""
+    try:
+        cursor.execute(statements.render(name, cursor))
+    except psycopg2.errors.DependentObjectsStillExist as error:
+        raise ServiceError(f"database {database} cannot become one of this version", reason(error),
+                           "drop what depends on it (nothing but pgunison may rely on schema unison), then: python3 orchestrator.py up") from error
 
 
 def remove_leftovers(cursor: Cursor) -> None:

@@ -15,6 +15,7 @@ from esb_config.document import document
 from pgunison.contract.agent import AgentConfiguration
 from pgunison.runtime import binaries
 from services import server
+from services.errors import ServiceError
 from services.texts import MIGRATIONS, code_digest, database_digest
 from tests.integration.old_versions import Version, find_versions, install
 
@@ -172,6 +173,26 @@ def test_an_older_version_becomes_this_one(version, old, fresh, scratch):
     assert told["fault"] is None and [table["fault"] for table in told["tables"]] == [None, None]
     with connected(scratch, database) as cursor:
         assert_rows_and_merge(cursor)
+
+
+def test_a_view_on_what_a_migration_takes_away_is_named_and_nothing_is_changed(fresh, scratch):
+    database = "looked_at"
+    set_up(database)
+    with connected(scratch, database) as cursor:
+        # as before there were phases
+        cursor.execute("ALTER TABLE unison.node ADD serving boolean DEFAULT true, DROP phase; UPDATE unison.node SET digest = 'old', migration = 1;"
+                       " CREATE VIEW public.node_serves AS SELECT serving FROM unison.node")
+    before = catalogue(scratch, database)
+    with pytest.raises(ServiceError) as refused:
+        set_up(database)
+    said = refused.value
+    assert said.message == f"database {database} cannot become one of this version"
+    assert "view public.node_serves depends on column serving of table unison.node" in said.detail and "up" in said.hint
+    assert catalogue(scratch, database) == before
+    with connected(scratch, database) as cursor:
+        cursor.execute("DROP VIEW public.node_serves")
+    set_up(database)
+    assert catalogue(scratch, database) == fresh
 
 
 def assert_rows_and_merge(cursor: Any) -> None:
