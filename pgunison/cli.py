@@ -94,6 +94,11 @@ def main(more: Mapping[str, str] | None = None, config_path: Path | None = None)
 
 
 def _failed(error: OrchestratorError) -> int:
+    try:
+        # what the command found out comes before why it failed; if that cannot be written, the error and its status still count
+        sys.stdout.flush()
+    except output.OutputError:
+        output.give_up()
     print(as_called(str(error)), file=sys.stderr)
     return error.exit_status
 

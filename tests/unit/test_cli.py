@@ -13,6 +13,8 @@ import pytest
 
 from orchestrator import COMMANDS
 from pgunison import cli
+from pgunison.cluster.site import Site
+from pgunison.configuration.sysconfig import load
 from pgunison.errors import NotConverged, OrchestratorError, UsageError
 
 PROJECT = Path(__file__).parents[2]
@@ -246,6 +248,36 @@ def test_nothing_raised_is_done(monkeypatch, capsys):
 
 
 # --- where the output goes ---
+
+NOT_CONVERGED = """
+import click
+from pgunison.errors import NotConverged
+@click.command("compare")
+def command():
+    print("public.table1: 7 rows, the same on 3 nodes")
+    raise NotConverged("the nodes hold different rows of public.table2", "1 key differs", "see docs")
+"""
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["history"], ["dsn"]])
+def test_what_a_command_found_cannot_be_written(door, tmp_path, monkeypatch, arguments):
+    monkeypatch.setenv("PGUNISON_STATE", str(tmp_path / "state"))
+    Site.of(load(DEFAULT), "process", make=True).close()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, DOOR, "--runtime", "process", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "error: cannot write the output: No space left on device\n" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_that_nodes_differ_is_said_though_the_output_cannot_be_written(tmp_path):
+    (tmp_path / "compare.py").write_text(NOT_CONVERGED)
+    program = f"import sys, pathlib; from pgunison.cli import main; sys.exit(main({{'compare': 'compare'}}, pathlib.Path({str(DEFAULT)!r})))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program, "compare"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=100,
+                              env=os.environ | {"PYTHONPATH": f"{PROJECT}:{tmp_path}"})
+    assert done.returncode == 3
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["error", "detail", "hint"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["dsn", "--help"]])
