@@ -90,11 +90,20 @@ def _verify_table(site: Site, table: Table, nodes: list[str], broken: Sequence[L
         if lasting:
             links = "".join(f"\n        {link.source} to {link.target} is {link.state}" for link in broken)
             raise NotConverged(f"the nodes hold different rows of {name}", _shown(lasting, len(chosen) < len(differing)) + links,
-                               "python3 orchestrator.py up mends links" if broken else "see docs/convergence.md; please report it")
+                               "python3 orchestrator.py up mends links" if broken else _way_out(lasting))
         if time.monotonic() > deadline:
             raise OrchestratorError(f"the rows of {name} change faster than they can be compared",
                                     f"after {SETTLE_S:.0f} s {len(differing)} of {BUCKETS} parts differ, no key twice in the same way",
                                     "try when fewer writes run")
+
+
+def _way_out(differing: dict[str, dict[str, list[str] | None]]) -> str:
+    """Say what mends such differences where no link is broken."""
+    report = "see docs/convergence.md; please report it"
+    if any(len({found and found[0] for found in versions.values()}) == 1 for versions in differing.values()):
+        # no node takes the other's row for a newer one
+        return f"an UPDATE of such a row, on the node whose values shall stay, makes it the same where the versions are equal; {report}"
+    return report
 
 
 def _settle(site: Site, nodes: list[str], without: frozenset[tuple[str, str]]) -> None:

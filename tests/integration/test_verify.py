@@ -86,12 +86,7 @@ def test_the_same_rows_are_counted(cluster, rows):
     ("node1", "UPDATE many SET modified_ts = modified_ts + interval '1 microsecond' WHERE id = 1", 1)],
     ids=["a missing row", "an extra row", "another value", "no value", "another version"])
 def test_a_difference_is_shown_with_its_key_and_versions(cluster, rows, node, statement, key):
-    with replica(cluster, node) as cursor:
-        # what has an origin goes to no peer
-        cursor.execute("SELECT pg_replication_origin_create('forger'), pg_replication_origin_session_setup('forger')")
-        cursor.execute(statement)
-    with replica(cluster, node) as cursor:
-        cursor.execute("SELECT pg_replication_origin_drop('forger')")
+    forge(cluster, node, statement)
     done = run_verify(cluster)
     assert done.returncode == 3
     assert "error: the nodes hold different rows of public.many" in done.stderr
@@ -99,6 +94,27 @@ def test_a_difference_is_shown_with_its_key_and_versions(cluster, rows, node, st
     assert shown == [f"[{key}]: " + ", ".join(f"{each} {version}" for each, version in versions(cluster, key).items())]
     assert "1 key differs" in done.stderr and "hint: " in done.stderr
     assert "public.many" not in done.stdout
+
+
+def forge(cluster, node: str, statement: str) -> None:
+    """Execute a statement past the merge, and past the peers."""
+    with replica(cluster, node) as cursor:
+        # what has an origin goes to no peer
+        cursor.execute("SELECT pg_replication_origin_create('forger'), pg_replication_origin_session_setup('forger')")
+        cursor.execute(statement)
+    with replica(cluster, node) as cursor:
+        cursor.execute("SELECT pg_replication_origin_drop('forger')")
+
+
+def test_values_that_differ_under_one_version_are_the_same_after_the_update_that_is_told(cluster, rows):
+    forge(cluster, "node2", "UPDATE many SET value = 'other, of the same version' WHERE id = 3")
+    done = run_verify(cluster)
+    assert done.returncode == 3 and "hint: an UPDATE of such a row, on the node whose values shall stay" in done.stderr
+    cluster.query("node2", "UPDATE many SET value = value WHERE id = 3")
+    assert run_verify(cluster).returncode == 0
+    assert cluster.query("node1", "SELECT value FROM many WHERE id = 3") == [("other, of the same version",)]
+    forge(cluster, "node2", "DELETE FROM many WHERE id = 2")
+    assert "hint: see docs/convergence.md" in run_verify(cluster).stderr
 
 
 def test_a_disabled_subscription_is_named_with_what_it_holds_back(cluster, rows):
