@@ -32,17 +32,17 @@ KEYS_SHOWN = 5
 
 def test(run: Run) -> None:
     """Fight over rows from all nodes, with UPDATE and DELETE; every node must then hold the last of the competing values."""
-    groups, seed = run.groups("writer"), random.randrange(2**32)
+    groups = run.groups("writer")
     explicit = next((group for group in groups if not group.autocommit), None)
     require(explicit, "this test needs writers without autocommit", "no group of writers has \"autocommit\": false", "see sysconfig.json")
     run.report.say(f"update: {', '.join(group.name for group in groups)} change and delete the same rows at once, {THREADS} threads each, for {SECONDS:.0f} s;"
-                   f" every node must then hold the last values\nrun {run.id}, seed {seed}")
+                   f" every node must then hold the last values\nrun {run.id}, seed {run.seed}")
     with run.pool(groups) as pool:
         fight = Fight(run, pool)
         contested, doomed, twice = ([fight.insert(groups[0], "new") for _ in range(count)] for count in (CONTESTED, DOOMED, QUIET))
         Barrier(run.site).wait(run.timeout_s)
         until = time.monotonic() + SECONDS
-        fighters = [(group, random.Random(seed + number)) for number, group in enumerate(groups * THREADS)]
+        fighters = [(group, random.Random(run.seed + number)) for number, group in enumerate(groups * THREADS)]
         tasks = [lambda fighter=fighter: compete(fight, *fighter, contested, doomed, until) for fighter in fighters]
         *_, updated = side_by_side(lambda task: task(), [*tasks, lambda: in_one_transaction(fight, explicit, twice)])
     run.report.spread(fight.spread, counted="transactions")
@@ -128,4 +128,4 @@ def check_doomed(run: Run, history: History, doomed: list[int], rows: dict[int, 
 
 
 if __name__ == "__main__":
-    sys.exit(main(test))
+    sys.exit(main(test, seeded=True))

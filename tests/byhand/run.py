@@ -47,12 +47,13 @@ ROW = sql.SQL(", ").join(map(sql.Identifier, Row._fields))
 
 @dataclass(frozen=True)
 class Run:
-    """``id`` marks the rows of this run, in col1: runs do not meet each other."""
+    """``id`` marks the rows of this run, in col1: runs do not meet each other. ``seed`` is for what a test draws by chance."""
 
     site: Site
     timeout_s: float
     config: Path
     runtime: str
+    seed: int
     id: str = field(default_factory=lambda: f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
     report: Report = field(default_factory=Report)
     # the nodes that take no work, with the reason

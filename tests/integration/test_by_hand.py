@@ -61,6 +61,12 @@ def test_holds_on_a_sound_cluster_again_and_again(cluster, repetition, name):
     assert not any(password in done.stdout for password in cluster.site.credentials.passwords.values())
 
 
+def test_update_draws_by_the_seed_that_it_is_given(cluster):
+    done = call(cluster, "update", "--seed", "4711")
+    assert done.returncode == 0 and ", seed 4711\n" in done.stdout, done.stdout + done.stderr
+    assert call(cluster, "insert", "--seed", "1").returncode == 2
+
+
 def test_insert_fails_when_a_subscription_is_paused(cluster):
     execute(cluster, "node2", "ALTER SUBSCRIPTION unison_node1_to_node2 DISABLE")
     try:
