@@ -3,10 +3,11 @@
 ``run`` does it, and may be repeated; ``after`` says what the next look at the cluster should show, without any I/O.
 """
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pgunison.agents import QUESTION_TIMEOUT_S
+from pgunison.agents import QUESTION_TIMEOUT_S, AgentUnreachable
 from pgunison.cluster.state import ClusterState, Link, LinkState, TableState
 from pgunison.runtime.runtime import Process
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # merging all rows of a peer takes as long as it takes; a peer that dies meanwhile is noticed by PostgreSQL
 SEED_TIMEOUT_S = 24 * 3600.0
+# within it a node that accepts connections has to answer a question
+DESCRIBE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,18 @@ class AwaitNode:
         if site.runtime.certificates:
             site.runtime.put_certificates(site.spec(self.node))
         site.agents.await_postgresql(site.spec(self.node), site.runtime.require_running)
-        # whatever else keeps it from being asked is said by itself: a server that stands still, one of another node
-        site.call(self.node, "node.describe", QUESTION_TIMEOUT_S)
+        deadline = time.monotonic() + DESCRIBE_TIMEOUT_S
+        while True:
+            try:
+                # whatever else keeps it from being asked is said by itself: a server that stands still, one of another node
+                site.call(self.node, "node.describe", QUESTION_TIMEOUT_S)
+                return
+            except AgentUnreachable:
+                # on a machine that is busy an agent may be late once
+                site.runtime.require_running(site.spec(self.node))
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def after(self, cluster: ClusterState) -> ClusterState:
         return cluster.with_node(replace(cluster.node(self.node), problem=None))
