@@ -11,12 +11,13 @@ import jsonschema
 from esb_config.definition import ClassNode, Service, services
 from esb_config.errors import CallError
 from pgunison.contract.call import call_document
-from pgunison.contract.names import is_identifier
+from pgunison.contract.names import is_identifier, is_line
 
 FAULTS_SHOWN = 10
 FORMATS = jsonschema.FormatChecker(formats=())
 # the same rule as in a configuration (pgunison/configuration/), so that what passes there does not fail here
 FORMATS.checks("identifier")(is_identifier)
+FORMATS.checks("line")(is_line)
 
 
 def document(service_id: str, **root: Any) -> dict[str, Any]:

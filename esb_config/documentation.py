@@ -99,6 +99,8 @@ def expected(schema: dict[str, Any]) -> str:
             return f"a list of {expected(items)}, {most} at most"
         case {"type": "string", "format": "identifier"}:
             return "a name of 1 to 63 bytes, printable"
+        case {"type": "string", "format": "line", "minLength": least, "maxLength": most}:
+            return f"a line of {least} to {most} characters"
         case {"type": "string", "pattern": pattern}:
             return f"string like `{pattern}`"
         case {"type": "string", "minLength": least, "maxLength": most}:

@@ -34,10 +34,10 @@ class Entry(microesb.MultiClassHandler):
 def newest(cursor: Cursor, limit: int) -> list[dict[str, str | None]]:
     """List what is remembered, the newest first."""
     cursor.execute(f"SELECT id::text, command, who, {_ISO.format('began')}, {_ISO.format('ended')}, outcome, detail"
-                   " FROM unison.history ORDER BY history.began DESC, id LIMIT %s", [limit])
+                   " FROM unison.history ORDER BY history.began DESC, history.id DESC LIMIT %s", [limit])
     return [dict(zip(("id", "command", "who", "began", "ended", "outcome", "detail"), row, strict=True)) for row in cursor]
 
 
 def forget(cursor: Cursor) -> None:
     """Forget all but the newest."""
-    cursor.execute("DELETE FROM unison.history WHERE id IN (SELECT id FROM unison.history ORDER BY began DESC, id OFFSET %s)", [KEPT])
+    cursor.execute("DELETE FROM unison.history WHERE id IN (SELECT id FROM unison.history ORDER BY began DESC, id DESC OFFSET %s)", [KEPT])

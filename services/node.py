@@ -7,7 +7,7 @@ from microesb import microesb
 from psycopg2 import sql
 
 from pgunison.contract.names import GROUPS, link_ends
-from pgunison.contract.phase import DRAINED, JOINING, SERVING
+from pgunison.contract.phase import DRAINED, JOINING, SERVING, drained
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
 from services.driver import Cursor, column_names, one_row
@@ -130,7 +130,7 @@ class Node(microesb.ClassHandler):
         with change(self.database) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
             self.require_current(cursor)
-            cursor.execute("UPDATE unison.node SET phase = 'serving', phase_since = clock_timestamp(), phase_by = NULL WHERE phase = 'joining'")
+            cursor.execute("UPDATE unison.node SET phase = %s, phase_since = clock_timestamp(), phase_by = NULL WHERE phase = %s", [SERVING, JOINING])
             if cursor.rowcount:
                 result.done.append(f"admitted {self.name}")
         return result
@@ -277,8 +277,7 @@ def membership(node: dict[str, Any]) -> dict[str, Any]:
     """Tell of a row of ``unison.node`` whether the node is a member, and by whom and since when it is ``drained``, None when it is not."""
     # an older version has "serving" in place of phases
     phase = node.get("phase") or (SERVING if node.get("serving") else JOINING)
-    drained = {"by": node["phase_by"], "since": node["phase_since"][:19].replace("T", " ") + " UTC"} if phase == DRAINED else None
-    return {"serving": phase != JOINING, "drained": drained}
+    return {"serving": phase != JOINING, "drained": drained(phase, node.get("phase_by"), node.get("phase_since", ""))}
 
 
 def swept_sentence(swept: int) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg2
 
+from pgunison.contract.phase import drained
 from services import installation, statements
 from services.driver import Connection, Cursor, column_names, one_row
 from services.errors import ServiceError
@@ -33,7 +34,9 @@ class Pulse:
                     _refuse_another_version(cursor)
             with self._connection.cursor() as cursor:
                 cursor.execute(statements.text("pulse"))
-                return dict(zip(column_names(cursor), one_row(cursor), strict=True))
+                found = dict(zip(column_names(cursor), one_row(cursor), strict=True))
+                phase = [found.pop(name) for name in ("phase", "phase_by", "phase_since")]
+                return found | {"drained": drained(*phase)}
         except (psycopg2.Error, LookupError) as error:
             self.close()
             said = str(error).strip().partition("\n")[0]

@@ -9,6 +9,7 @@ import secrets
 
 from psycopg2 import sql
 
+from pgunison.contract.phase import JOINING
 from services import statements
 from services.driver import Cursor, one_row
 
@@ -31,7 +32,7 @@ def notice(cursor: Cursor) -> str | None:
     found = reason(cursor)
     if found:
         logger.error("%s", found)
-        cursor.execute("UPDATE unison.node SET stale = %s, phase = 'joining', phase_since = clock_timestamp(), phase_by = NULL", [found])
+        cursor.execute("UPDATE unison.node SET stale = %s, phase = %s, phase_since = clock_timestamp(), phase_by = NULL", [found, JOINING])
         _close_tables(cursor)
     return found
 

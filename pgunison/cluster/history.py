@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pgunison.cluster.site import Site
+from pgunison.contract.names import NO_LINE
 from pgunison.errors import OrchestratorError
 from pgunison.everywhere import everywhere
 from pgunison.files import write_whole
@@ -145,7 +146,7 @@ def who() -> str:
 
 def _line(text: str, longest: int) -> str:
     """Make of a text, which may come from anywhere, what a line and a database can hold."""
-    kept = "".join(" " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text)
+    kept = "".join(" " if unicodedata.category(character) in NO_LINE else character for character in text)
     return " ".join(kept.split())[:longest]
 
 

@@ -15,6 +15,8 @@ ROLE = "(?!pg_)(?!(postgres|public|none|unison_(writers|readers|replicators|agen
 
 # Without login: what the kinds of roles may do is granted to these, so that a service need not know who is a writer.
 WRITERS, READERS, REPLICATORS = GROUPS = ("unison_writers", "unison_readers", "unison_replicators")
+# control characters, line feeds and NUL among them, and halves of characters
+NO_LINE = ("Cc", "Cs")
 # as whom the agent works on what is the owner's
 AGENT = "unison_agent"
 # a node's one publication
@@ -36,8 +38,12 @@ def is_identifier(value: Any) -> bool:
 
     True for what is no text at all, as JSON Schema wants it of a format.
     """
-    return not isinstance(value, str) or (1 <= len(value.encode(errors="replace")) <= 63
-                                          and not any(unicodedata.category(character) in ("Cc", "Cs") for character in value))
+    return not isinstance(value, str) or (1 <= len(value.encode(errors="replace")) <= 63 and is_line(value))
+
+
+def is_line(value: Any) -> bool:
+    """Tell whether a database, a terminal and a log can hold the text in a line. True for what is no text at all."""
+    return not isinstance(value, str) or not any(unicodedata.category(character) in NO_LINE for character in value)
 
 
 def link_name(source: str, target: str) -> str:

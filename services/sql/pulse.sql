@@ -1,12 +1,11 @@
 -- What load balancers ask every moment, so it reads one row here, and for each peer a row and some of shared memory:
--- who the node is, since when its server runs ("started" is another one after each start), who keeps it out of service and since when (null: nobody), the
+-- who the node is, since when its server runs ("started" is another one after each start), its phase, since when and by whom, the
 -- position of its WAL, and for each peer up to which position of the peer's WAL this node has applied it, and how old what it has of it is. That is 0 when
 -- nothing waits: the apply worker is idle, or there is no link and nobody else has a later beat of the peer. Else it is since when the last beat of the
 -- peer has been here.
 SELECT n.name, left(n.life::text, 8) AS life, (SELECT a.reached::text FROM unison.applied() AS a WHERE a.name = n.name) AS position,
        extract(epoch FROM pg_postmaster_start_time())::float8 AS started,
-       CASE WHEN n.phase = 'drained' THEN jsonb_build_object('by', n.phase_by, 'since',
-           to_char(n.phase_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) END AS drained,
+       n.phase, n.phase_by, to_jsonb(n.phase_since) #>> ARRAY[]::text[] AS phase_since,
        coalesce((
            SELECT jsonb_agg(jsonb_build_object('origin', m.name, 'life', a.life, 'applied', a.reached, 'seconds', CASE
                       WHEN w.received_lsn IS NOT NULL AND t.wait_event = 'LogicalApplyMain' THEN 0

@@ -18,7 +18,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 # what a node's database is made of: these texts, and the Python that renders them
 MAKES = ("services/sql/", "services/node.py", "services/table.py", "services/trigger.py", "services/shape.py", "services/publication.py", "services/role.py",
          "services/statements.py", "services/column.py", "services/sequence.py", "services/installation.py", "services/texts.py",
-         "services/agent_role.py")
+         "services/agent_role.py", "services/pinned.py", "pgunison/contract/names.py")
 PACKAGES = ("services", "esb_config", "pgunison/contract")
 # Commits of which no node could ever be made: their services call a method, require_current, that a later commit of the same series brought.
 UNABLE = {"3f69489bca32e8956ed8e8cb0990f3069acc525f", "8f530a1420460b9c2d2f4600423d5146ac5b069f",
@@ -49,7 +49,7 @@ def find_versions() -> list[Version]:
     done = subprocess.run(["git", "rev-list", "--topo-order", "--reverse", "HEAD"], cwd=PROJECT, capture_output=True, text=True)
     found: dict[frozenset[str], Version] = {}
     for commit in done.stdout.split():
-        listed = subprocess.run(["git", "ls-tree", "-r", commit, "services"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
+        listed = subprocess.run(["git", "ls-tree", "-r", commit, *PACKAGES], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()
         texts = frozenset(line.split(maxsplit=2)[2] for line in listed if line.split("\t")[1].startswith(MAKES))
         if commit not in UNABLE and any("services/sql/" in text for text in texts):
             found.setdefault(texts, Version(commit))

@@ -61,6 +61,8 @@ UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace IN (SEL
 UNION ALL SELECT tgrelid::regclass || ' ' || tgenabled::text || ' ' || pg_get_triggerdef(t.oid)
     FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid WHERE relnamespace IN (SELECT oid FROM ours) AND NOT tgisinternal
 UNION ALL SELECT concat_ws(' ', 'event trigger', evtname, evtevent, evtfoid::regproc, evtenabled, evttags, evtowner::regrole) FROM pg_event_trigger
+UNION ALL SELECT concat_ws(' ', 'setting', nullif(setrole, 0)::regrole, setting) FROM pg_db_role_setting, unnest(setconfig) AS c (setting)
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 UNION ALL SELECT concat_ws(' ', 'publication', pubname, pubowner::regrole, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate) FROM pg_publication
 UNION ALL SELECT concat_ws(' ', 'published', schemaname, tablename, (SELECT array_agg(name ORDER BY name) FROM unnest(attnames) AS name), rowfilter)
     FROM pg_publication_tables

@@ -224,3 +224,15 @@ def test_making_a_document_imports_neither_microesb_nor_a_driver_nor_the_host():
                " & {'microesb', 'psycopg2', 'services', 'container', 'httpx', 'pgunison.cluster'}))")
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(("service_id", "path"), [
+    ("node.drain", ["Node", "by"]), ("node.resume", ["Node", "by"]), *(("node.record", ["Node", "Entry", 0, name]) for name in ("command", "who", "detail"))])
+@pytest.mark.parametrize(("text", "taken"), [
+    ("ops@höst1", True), ("a\nb", False), ("ends\n", False), ("\x00", False), ("\x1b[2J", False), ("\x85", False), ("\ud800", False), ("x" * 501, False)])
+def test_what_is_shown_in_a_line_is_one(service_id, path, text, taken):
+    made = call(service_id, (path, text))
+    if taken:
+        check(made)
+    else:
+        assert path[-1] in refusal(made).detail

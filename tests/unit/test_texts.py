@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from pgunison.contract.phase import PHASES
 from services import statements
 from services.texts import DATABASE, MIGRATIONS, QUERY, TABLE, code_digest, database_digest
 from tests.unit.test_statements import FILES
@@ -23,6 +24,13 @@ def test_what_is_asked_for_each_time_makes_nothing_that_stays():
 
 def test_migrations_are_numbered_from_one_without_a_gap():
     assert [int(re.fullmatch(r"migrations/(\d{4})_\w+", name)[1]) for name in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_texts_know_the_phases_that_the_programs_know_and_no_other():
+    named = {name: set(re.findall(r"'(\w+)'", found)) for name in [*DATABASE, *TABLE, *QUERY]
+             for found in [" ".join(re.findall(r"phase (?:text NOT NULL DEFAULT|=|<>|IN) ('\w+'|\(.*?\))", statements.text(name)))] if found}
+    assert named["schema"] == set(PHASES)
+    assert set.union(*named.values()) == set(PHASES)
 
 
 @pytest.mark.parametrize(("digest", "names"), [(database_digest, [*DATABASE, *MIGRATIONS]), (code_digest, TABLE)])
