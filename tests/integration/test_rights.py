@@ -16,6 +16,7 @@ from pgunison.cluster.execute import bring_up
 from pgunison.errors import OrchestratorError
 from pgunison.progress import Progress
 from tests.convergence.comparison import administer, wait_until
+from tests.integration.test_types import set_up
 
 pytestmark = pytest.mark.process_runtime("the server's log and its socket are looked at; what runs in a container is the same")
 
@@ -45,6 +46,15 @@ BEGIN
     RETURN coalesce(NEW, OLD);
 END $$
 """
+# The same where no trigger is needed. What stands in an index or a generated column has to call itself immutable, and is believed.
+TRAPS = """
+CREATE FUNCTION public.caught(place text, value anyelement) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN public.attack(place); END $$;
+CREATE DOMAIN public.trapped AS text CHECK (public.caught('domain', VALUE));
+CREATE TABLE public.trap (id bigint PRIMARY KEY, value public.trapped, made boolean GENERATED ALWAYS AS (public.caught('generated column', id)) STORED,
+                          CHECK (public.caught('constraint', id)));
+CREATE INDEX ON public.trap (public.caught('index', id))
+"""
+PLACES = {"domain", "generated column", "constraint", "index"}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +113,39 @@ def test_what_the_owner_hangs_at_a_table_runs_with_the_owners_rights(cluster, at
     assert "unison_agent" in logins
     assert logins.isdisjoint({row[0] for row in asked(cluster, "SELECT rolname FROM pg_roles WHERE rolsuper")})
     assert asked(cluster, SUPERUSERS) == before
+
+
+def test_what_the_owner_hangs_at_a_column_runs_with_the_owners_rights(cluster):
+    before = {node: asked(cluster, SUPERUSERS, node=node) for node in cluster.names()}
+    for node in cluster.names():
+        cluster.query(node, ATTACK)
+        cluster.query(node, TRAPS)
+    set_up(cluster, "trap")
+    for node in cluster.names():
+        cluster.query(node, "DELETE FROM proof")
+    with superuser(cluster) as cursor:
+        # whoever has more rights and touches the table would be seen
+        cursor.execute("BEGIN; INSERT INTO trap (id, value) VALUES (1, 'a'); SELECT array_agg(DISTINCT place), array_agg(DISTINCT login) FROM proof")
+        places, logins = cursor.fetchone()
+        assert set(places) == PLACES and logins == ["postgres"]
+        cursor.execute("ROLLBACK")
+    cluster.query("node1", "INSERT INTO trap (id, value) VALUES (1, 'a'), (2, 'b')", role="writer")
+    cluster.query("node1", "UPDATE trap SET value = 'c' WHERE id = 1", role="writer")
+    cluster.query("node1", "DELETE FROM trap WHERE id = 2", role="writer")
+
+    def missing() -> str | None:
+        found = PLACES - {row[0] for row in asked(cluster, "SELECT DISTINCT place FROM proof", node="node2")}
+        return f"not in {found}" if found else None
+
+    wait_until(missing, "an apply worker ran into each", DEADLINE_S)
+    for node in cluster.names():
+        # each agent touches it
+        cluster.sweep(node)
+        cluster.site.call(node, "node.describe")
+        cluster.site.call(node, "table.digest", Table={"name": "trap"})
+        logins = {row[0] for row in asked(cluster, "SELECT DISTINCT login FROM proof", node=node)}
+        assert logins and logins.isdisjoint({row[0] for row in asked(cluster, "SELECT rolname FROM pg_roles WHERE rolsuper", node=node)})
+        assert asked(cluster, SUPERUSERS, node=node) == before[node]
 
 
 def test_the_agent_has_the_owners_rights_and_no_more(cluster):
