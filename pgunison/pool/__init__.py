@@ -6,7 +6,8 @@
 docs/pool.md describes it.
 """
 
+from pgunison.pool.borrowed import Borrowed
 from pgunison.pool.errors import ConnectionLost, PartlyCommitted, PoolError, Unavailable, UnknownOutcome
-from pgunison.pool.pool import Borrowed, Pool
+from pgunison.pool.pool import Pool
 
 __all__ = ["Borrowed", "ConnectionLost", "PartlyCommitted", "Pool", "PoolError", "Unavailable", "UnknownOutcome"]

@@ -5,11 +5,16 @@ import os
 import select
 import socket
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from psycopg2 import extensions
 
+from pgunison.configuration.sysconfig import Group
 from pgunison.endpoints import Endpoint
+
+# the server ends a statement by itself, before we cut its connection
+CUT_BEHIND_S = 0.5
 
 
 class Lane:
@@ -27,6 +32,27 @@ class Lane:
     @property
     def busy(self) -> int:
         return self.made - len(self.idle)
+
+    def drain(self) -> "Iterator[Session]":
+        """Take out what is idle, one after the other."""
+        while True:
+            try:
+                yield self.idle.pop()
+            except IndexError:
+                return
+
+    def why(self) -> str:
+        """Say why nobody gets a connection."""
+        return self.failure or (f"its {self.count} connections are in use" if self.busy >= self.count else "it is being connected")
+
+
+class Lanes:
+    """A group with its connections to each node; ``lanes`` is replaced as a whole."""
+
+    def __init__(self, group: Group, writes: bool):
+        self.group, self.writes, self.name = group, writes, group.name
+        self.limit_s = group.statement_timeout_s + CUT_BEHIND_S
+        self.lanes: dict[str, Lane] = {}
 
 
 class Session:

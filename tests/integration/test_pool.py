@@ -44,9 +44,9 @@ def everybody_is_in(pool: Pool, names: list[str]) -> None:
 def assert_no_slot_is_lost(pool: Pool) -> None:
     """Nobody holds a connection, so every one that was made is idle; pgdbpool says the same."""
     def pending() -> str | None:
-        for group in pool._groups.values():
+        for group in pool._stock.groups.values():
             for name, lane in group.lanes.items():
-                occupied = pool._slots.status(f"{group.name}@{name}/{id(lane)}").count("occupied")
+                occupied = pool._stock._slots.status(f"{group.name}@{name}/{id(lane)}").count("occupied")
                 if not lane.made == len(lane.idle) == occupied <= lane.count:
                     return f"{group.name} on {name}: {lane.made} made, {len(lane.idle)} idle, {occupied} occupied"
         return None
@@ -344,7 +344,7 @@ def test_a_token_that_cannot_be_had_behind_the_block_denies_nothing(pool, cluste
     with pool.connection(group) as db:
         db.query("INSERT INTO table1 (col1) VALUES (%s)", [f"no token {group}"])
     monkeypatch.setattr(psycopg2, "connect", unreachable)
-    for session in list(pool._sessions):
+    for session in list(pool._stock._sessions):
         session.cut("the test")
     with pytest.raises(PoolError, match=f"the token cannot be had from {db.node}") as caught:
         db.token()

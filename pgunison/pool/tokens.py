@@ -1,0 +1,76 @@
+"""What a node is asked for a caller: what it lacks of a token, and what became of a transaction."""
+
+import time
+
+import psycopg2
+
+from pgunison.errors import UsageError
+from pgunison.pool.errors import Unavailable
+from pgunison.pool.routes import STATUS
+from pgunison.pool.session import Lanes, Session
+from pgunison.pool.stock import Stock
+
+# how long one node may take for what a token asks for, before another one is tried
+TOKEN_PATIENCE_S = 0.05
+OUTCOME_TIMEOUT_S = 2.0
+
+
+def after(stock: Stock, group: Lanes, key: str | None, token: str, deadline: float, wait_s: float) -> Session:
+    """Take a connection to a node that has applied the token: the first one that has, or gets it in time."""
+    missing: dict[str, str] = {}
+    while True:
+        # those that were not asked yet come first
+        session = stock.take(group, lambda choice: sorted(choice.order(key, stock.busy), key=missing.__contains__), deadline, wait_s)
+        patience_s = TOKEN_PATIENCE_S * (4 if session.node in missing else 1)
+        try:
+            found = _behind(stock, group, session, token, min(max(0.0, deadline - time.monotonic()), patience_s))
+        except BaseException:
+            stock.end(session)
+            raise
+        if found is None:
+            return session
+        missing[session.node] = found
+        stock.end(session)
+        if time.monotonic() >= deadline:
+            raise Unavailable(f"no node has what the token asks for within {wait_s:g} s",
+                              "; ".join(f"{name} lacks {what}" for name, what in sorted(missing.items())), STATUS)
+
+
+def _behind(stock: Stock, group: Lanes, session: Session, token: str, wait_s: float) -> str | None:
+    """Ask a node what it lacks of a token, in a transaction of its own: what follows must see what has come."""
+    session.limit_s = wait_s + 1
+    session.since = time.monotonic()
+    try:
+        session.cursor.execute("SELECT unison.behind(%s, %s)", [token, wait_s])
+        found: str | None = session.cursor.fetchone()[0]
+        if not group.group.autocommit:
+            session.connection.rollback()
+        return found
+    except psycopg2.errors.InvalidParameterValue as error:
+        raise UsageError("after is no token", "a token is made by db.token()", "give one as it was made") from error
+    except psycopg2.Error as error:
+        if session.connection.closed:
+            stock.router.suspect(session.node)
+            return f"an answer: {session.cut_because or str(error).strip()}"
+        raise
+    finally:
+        session.since = 0.0
+
+
+def outcome(stock: Stock, group: Lanes, node: str, life: str, number: str) -> str:
+    """Ask a node what became of a transaction of its present life."""
+    try:
+        session = stock.take(group, lambda _: [node], time.monotonic() + OUTCOME_TIMEOUT_S, OUTCOME_TIMEOUT_S)
+    except Unavailable:
+        return "unknown"
+    session.limit_s, session.since = OUTCOME_TIMEOUT_S, time.monotonic()
+    try:
+        session.cursor.execute("SELECT pg_xact_status(%s::xid8), unison.token()", [number])
+        status, token = session.cursor.fetchone()
+    except psycopg2.Error:
+        # it was lost again, or the server has never drawn that number
+        return "unknown"
+    finally:
+        session.since = 0.0
+        stock.end(session)
+    return str(status) if status in ("committed", "aborted") and f"{node}-{life}-" in token else "unknown"
