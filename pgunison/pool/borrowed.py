@@ -10,7 +10,8 @@ from psycopg2 import extensions
 
 from pgunison.pool import tokens
 from pgunison.pool.errors import ConnectionLost, PartlyCommitted, PoolError, UnknownOutcome
-from pgunison.pool.session import Lanes, Session
+from pgunison.pool.lanes import Lanes
+from pgunison.pool.session import Session
 from pgunison.pool.stock import Stock
 
 
@@ -56,7 +57,7 @@ class Borrowed:
     def _lend(self) -> Session:
         stock, group, timeout_s = self._stock, self._group, self._timeout_s
         first: str | None = None
-        if self._key is None and self._after is None and (take := stock.router.choices[group.name].take) is not None:
+        if self._key is None and self._after is None and not group.waiting and (take := stock.router.choices[group.name].take) is not None:
             # what happens nearly always, with nothing that waits and no lock
             first = take()
             try:
@@ -96,9 +97,10 @@ class Borrowed:
         """
         rows = self._query(statement, parameters, commits=self._group.group.autocommit and self._group.writes)
         if self._group.writes and not self._committed and self._session is not None:
-            # each statement does, and one that was a COMMIT
-            self._committed = (self._session.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE
-                               and self._session.cursor.statusmessage != "ROLLBACK")
+            # each statement does, and one that was a COMMIT, also where AND CHAIN has begun the next transaction
+            said = self._session.cursor.statusmessage
+            idle = self._session.connection.get_transaction_status() == extensions.TRANSACTION_STATUS_IDLE
+            self._committed = said == "COMMIT" or (idle and said != "ROLLBACK")
         return rows
 
     def _query(self, statement: Any, parameters: Any = None, *, commits: bool = False) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Self
 from pgunison.configuration.sysconfig import Configuration
 from pgunison.errors import UsageError
 from pgunison.pool.borrowed import Borrowed
+from pgunison.pool.lanes import Lanes
 from pgunison.pool.node import NodeState
 from pgunison.pool.routes import found
 from pgunison.pool.stock import Stock
@@ -46,10 +47,7 @@ class Pool:
         the connection, and each statement in the block, the group's ``timeout_s`` and ``statement_timeout_s`` by default. Raises at the beginning of the block
         Unavailable; in it and at its end ConnectionLost, UnknownOutcome, and PostgreSQL's own errors as they are.
         """
-        found = self._stock.groups.get(group)
-        if found is None:
-            raise UsageError(f"there is no group {group}", f"the groups are {', '.join(self._stock.groups) or 'none'}", "name one of them")
-        return Borrowed(self._stock, found, None if key is None else str(key), after, timeout_s)
+        return Borrowed(self._stock, self._group(group), None if key is None else str(key), after, timeout_s)
 
     def nodes(self) -> dict[str, NodeState]:
         """Return what is known of each node."""
@@ -61,4 +59,9 @@ class Pool:
 
     def ready(self, group: str) -> dict[str, float]:
         """Return which nodes get new work of a group, each with its part of a full share (0 to 1)."""
-        return dict(self._stock.router.choices[group].weights)
+        return dict(self._stock.router.choices[self._group(group).name].weights)
+
+    def _group(self, name: str) -> Lanes:
+        if name not in self._stock.groups:
+            raise UsageError(f"there is no group {name}", f"the groups are {', '.join(self._stock.groups) or 'none'}", "name one of them")
+        return self._stock.groups[name]

@@ -100,7 +100,12 @@ class Router:
 
     def start(self) -> None:
         """Begin to ask; what ``watch`` and ``changed`` need must be there."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # the machine has no thread left
+            self._loop.close()
+            raise
 
     def await_first_answers(self, timeout_s: float = FIRST_ANSWERS_S) -> None:
         """Wait until every node has answered or did not, or the time is over."""
@@ -111,6 +116,9 @@ class Router:
         self._ended = True
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        elif not self._loop.is_closed():
+            # it was never started
+            self._loop.close()
 
     def suspect(self, name: str) -> None:
         """Take note that a connection to a node failed, or that a call takes long: it gets no new work before it has answered, and is asked at once."""

@@ -4,55 +4,11 @@ import contextlib
 import os
 import select
 import socket
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from psycopg2 import extensions
 
-from pgunison.configuration.sysconfig import Group
-from pgunison.endpoints import Endpoint
-
-# the server ends a statement by itself, before we cut its connection
-CUT_BEHIND_S = 0.5
-
-
-class Lane:
-    """The connections of one group to one node: ``idle`` are free, ``made`` is how many there are or are being opened."""
-
-    def __init__(self, endpoint: Endpoint, count: int):
-        self.endpoint, self.count = endpoint, count
-        self.idle: deque[Session] = deque()
-        self.made = 0
-        # the node is no node of the cluster any more, or takes no work: what comes back is closed
-        self.gone = False
-        # why the last attempt to connect failed, how often in a row, and when the next one may be made
-        self.failure, self.failures, self.retry_at = "", 0, 0.0
-
-    @property
-    def busy(self) -> int:
-        return self.made - len(self.idle)
-
-    def drain(self) -> "Iterator[Session]":
-        """Take out what is idle, one after the other."""
-        while True:
-            try:
-                yield self.idle.pop()
-            except IndexError:
-                return
-
-    def why(self) -> str:
-        """Say why nobody gets a connection."""
-        return self.failure or (f"its {self.count} connections are in use" if self.busy >= self.count else "it is being connected")
-
-
-class Lanes:
-    """A group with its connections to each node; ``lanes`` is replaced as a whole."""
-
-    def __init__(self, group: Group, writes: bool):
-        self.group, self.writes, self.name = group, writes, group.name
-        self.limit_s = group.statement_timeout_s + CUT_BEHIND_S
-        self.lanes: dict[str, Lane] = {}
+from pgunison.pool.lanes import Lane
 
 
 class Session:

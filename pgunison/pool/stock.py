@@ -11,13 +11,13 @@ import psycopg2
 
 from pgunison.configuration.sysconfig import Configuration
 from pgunison.pool.errors import PoolError, Unavailable
+from pgunison.pool.lanes import Lane, Lanes, Waiter
 from pgunison.pool.router import Choice, Router
 from pgunison.pool.routes import CONNECT_TIMEOUT_S, STATUS, parameters, rules
-from pgunison.pool.session import Lane, Lanes, Session
+from pgunison.pool.session import Session
 from pgunison.pool.slots import Slots
+from pgunison.pool.watch import watch
 
-# A call that takes longer than this has its node asked, and asked again, whether it is well.
-STALL_S, ASK_EVERY_S = 0.15, 0.1
 # While one node lets a caller wait for its connection, the next node is tried.
 CONNECT_PATIENCE_S = 0.3
 # how often who waits looks again, whatever happens
@@ -32,8 +32,7 @@ class Stock:
         self._passwords = passwords
         kinds = {role.name: role.kind for role in configuration.roles}
         self._slots = Slots()
-        self._changed = threading.Condition()
-        self._waiting = 0
+        self._lock = threading.Lock()
         self._closed = False
         self._sessions: set[Session] = set()
         self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="pgunison connect")
@@ -45,109 +44,133 @@ class Stock:
     def close(self) -> None:
         """Close all connections that nobody has, and others when they come back."""
         self.router.close()
-        with self._changed:
+        with self._lock:
             self._closed = True
             idle = [session for group in self.groups.values() for lane in group.lanes.values() for session in lane.drain()]
-            self._changed.notify_all()
+            for group in self.groups.values():
+                group.wake()
         for session in idle:
             self.discard(session)
         self._opener.shutdown(wait=False, cancel_futures=True)
 
     def busy(self, node: str) -> int:
         """Return how many connections to a node are lent, or being opened."""
-        return sum(group.lanes[node].busy for group in self.groups.values() if node in group.lanes)
+        # lanes are replaced at any moment
+        return sum(lane.busy for group in self.groups.values() if (lane := group.lanes.get(node)) is not None)
 
     # --- taking ---
 
     def take(self, group: Lanes, order: Callable[[Choice], list[str]], deadline: float, wait_s: float) -> Session:
-        """Take an idle connection of the best node that has one, having others opened where there is room; wait until the deadline."""
-        asked: dict[str, float] = {}
-        choice, names = None, []
-        with self._changed:
-            self._waiting += 1
+        """Take an idle connection of the best node that has one, having others opened where there is room; wait until the deadline.
+
+        Who came first is served first, of those who take the same node.
+        """
+        waiter = Waiter(self._lock, order)
+        with self._lock:
+            group.waiting.append(waiter)
         try:
             while True:
-                if choice is not (now_is := self.router.choices[group.name]):
-                    choice, names = now_is, order(now_is)
-                dead: list[Session] = []
-                with self._changed:
+                waiter.follow(self.router.choices[group.name])
+                with self._lock:
                     if self._closed:
                         raise PoolError("the pool is closed", "", "open another one")
                     now = time.monotonic()
-                    session = self._idle(group, names, asked, now, dead)
-                    if session is None and not dead:
-                        self._have_opened(group, names, asked, now)
+                    dead = self._look(group, waiter, now)
+                    if waiter.session is None and not dead:
+                        self._have_opened(group, waiter, now)
                         if now >= deadline:
-                            raise self._unavailable(group, names, wait_s)
-                        self._changed.wait(min(LOOK_EVERY_S, deadline - now))
+                            raise self._unavailable(group, waiter.names, wait_s)
+                        waiter.condition.wait(min(LOOK_EVERY_S, deadline - now))
+                    session = waiter.session
                 for one in dead:
                     self.discard(one)
                 if session is not None:
                     return session
+        except BaseException:
+            if waiter.session is not None:
+                self.put(waiter.session)
+            raise
         finally:
-            with self._changed:
-                self._waiting -= 1
+            with self._lock:
+                group.waiting.remove(waiter)
 
-    def _idle(self, group: Lanes, names: Sequence[str], asked: dict[str, float], now: float, dead: list[Session]) -> Session | None:
-        """Take an idle connection of the first node that has one, and put by those that are dead. A node with room for one more is not passed over, unless
-        connecting to it fails or takes long."""
-        for name in names:
+    def _look(self, group: Lanes, waiter: Waiter, now: float) -> list[Session]:
+        """Deal out what is idle on the nodes that the waiter takes, the best one first; returns what is dead. A node with room for one more is not passed
+        over, unless connecting to it fails or takes long, or it comes back: then it is tried beside the others, and nobody waits for it."""
+        waiter.accepts = set()
+        dead: list[Session] = []
+        for name in waiter.names:
             lane = group.lanes.get(name)
             if lane is None:
                 continue
-            for session in lane.drain():
-                if session.alive():
-                    return session
-                dead.append(session)
+            waiter.accepts.add(lane)
+            dead += lane.deal()
+            if waiter.session is not None:
+                break
             if lane.made >= lane.count or now < lane.retry_at:
                 continue
-            if lane.failures:
-                # tried again beside others that have a connection, so that nobody waits for it
-                self._start_opening(group, lane, asked, now)
-            elif now - asked.get(name, now) < CONNECT_PATIENCE_S:
-                return None
-        return None
+            if lane.failures or self._on_trial(name):
+                self._start_opening(group, lane, {}, now)
+            elif now - waiter.asked.get(name, now) < CONNECT_PATIENCE_S:
+                break
+        return dead
 
-    def _have_opened(self, group: Lanes, names: Sequence[str], asked: dict[str, float], now: float) -> None:
+    def _have_opened(self, group: Lanes, waiter: Waiter, now: float) -> None:
         """Have a connection opened for a caller, on the best node that has room for one; on another one when that takes long."""
+        asked = waiter.asked
         if any(now - at < CONNECT_PATIENCE_S for at in asked.values()):
             return
-        for name in names:
+        for name in waiter.names:
             lane = group.lanes.get(name)
-            if lane is None or lane.made >= lane.count or now < lane.retry_at:
-                continue
-            # one who comes back is tried by one caller at a time
-            if name in asked and now - asked[name] < CONNECT_TIMEOUT_S:
+            if lane is None or lane.made >= lane.count or now < lane.retry_at or now - asked.get(name, -CONNECT_TIMEOUT_S) < CONNECT_TIMEOUT_S:
                 continue
             if self._start_opening(group, lane, asked, now):
                 return
 
-    def _start_opening(self, group: Lanes, lane: Lane, asked: dict[str, float], now: float) -> bool:
-        """Have one connection more opened, in a thread; False where that must wait: a node that comes back is tried by one at a time."""
-        name = lane.endpoint.name
+    def _on_trial(self, name: str) -> bool:
         state = self.router.states.get(name)
-        if state is None or (state.trial and self.busy(name)):
+        return state is not None and state.trial
+
+    def _start_opening(self, group: Lanes, lane: Lane, asked: dict[str, float], now: float) -> bool:
+        """Have one connection more opened, in a thread; False where that must wait: a node that failed or comes back is tried by one at a time."""
+        name = lane.endpoint.name
+        tried = lane.opening if lane.failures else self._on_trial(name) and any(of.lanes[name].opening for of in self.groups.values() if name in of.lanes)
+        if tried or name not in self.router.states:
+            return False
+        attempt = object()
+        lane.opening.add(attempt)
+        lane.made += 1
+        try:
+            self._opener.submit(self._open, group, lane, attempt, asked)
+        except RuntimeError as error:
+            # no thread can be started; another one may still find the attempt in the queue
+            lane.opening.remove(attempt)
+            lane.made -= 1
+            lane.failed(error, now)
             return False
         asked[name] = now
-        lane.made += 1
-        self._opener.submit(self._open, group, lane, asked)
         return True
 
-    def _open(self, group: Lanes, lane: Lane, asked: dict[str, float]) -> None:
+    def _open(self, group: Lanes, lane: Lane, attempt: object, asked: dict[str, float]) -> None:
+        if attempt not in lane.opening:
+            return
         name = lane.endpoint.name
         try:
             session = self._connect(group, lane)
-        except Exception as error:
+        except BaseException as error:
             self.router.suspect(name)
-            with self._changed:
-                lane.made, lane.failures = lane.made - 1, lane.failures + 1
-                lane.failure = str(error).strip().partition("\n")[0]
-                lane.retry_at = time.monotonic() + min(1.0, 0.05 * 2 ** min(lane.failures, 5))
+            with self._lock:
+                lane.opening.remove(attempt)
+                lane.made -= 1
+                lane.failed(error, time.monotonic())
                 asked.pop(name, None)
-                self._changed.notify_all()
+                group.wake()
+            if not isinstance(error, Exception):
+                raise
             return
         self.router.proved(name)
-        with self._changed:
+        with self._lock:
+            lane.opening.remove(attempt)
             lane.failure, lane.failures, lane.retry_at = "", 0, time.monotonic() + 0.2 if lane.gone else 0.0
             self._sessions.add(session)
             asked.pop(name, None)
@@ -179,17 +202,17 @@ class Stock:
         if session.lane.gone or self._closed or session.cut_because is not None:
             self.discard(session)
             return
-        session.lane.idle.append(session)
-        if self._waiting:
-            with self._changed:
-                self._changed.notify_all()
-        elif self._closed or session.lane.gone:
+        lane = session.lane
+        lane.idle.append(session)
+        dead: list[Session] = []
+        if lane.waiting:
+            with self._lock:
+                dead += lane.deal()
+        if self._closed or lane.gone:
             # it was closed just now, and has not seen this one
-            self._sweep(session.lane)
-
-    def _sweep(self, lane: Lane) -> None:
-        for session in lane.drain():
-            self.discard(session)
+            dead += lane.drain()
+        for one in dead:
+            self.discard(one)
 
     def end(self, session: Session) -> None:
         """Take a connection back that may be in any state."""
@@ -208,39 +231,26 @@ class Stock:
         """Close a connection; another one takes its place when somebody needs it."""
         session.release()
         self._slots.close(session.handler)
-        with self._changed:
+        with self._lock:
             if session in self._sessions:
                 self._sessions.remove(session)
                 session.lane.made -= 1
-            self._changed.notify_all()
+            for waiter in session.lane.waiting:
+                waiter.condition.notify()
 
     # --- what the router's thread calls ---
 
     def _watch(self) -> None:
-        """Cut what takes too long, and have the node asked of what takes long."""
-        now = time.monotonic()
-        for session in list(self._sessions):
-            since = session.since
-            if not since or session.cut_because is not None or now - since < min(STALL_S, session.limit_s):
-                continue
-            state = self.router.states.get(session.node)
-            if now - since > session.limit_s:
-                session.cut(f"{session.node} has not answered within {session.limit_s:g} s")
-                self.router.suspect(session.node)
-            elif state is not None and state.state == "silent":
-                session.cut(f"{session.node}: {state.reason}")
-            elif now - session.asked_at >= ASK_EVERY_S:
-                session.asked_at = now
-                self.router.ask(session.node)
+        watch(list(self._sessions), self.router)
 
     def _node_changed(self, name: str | None) -> None:
         """Make lanes for nodes that have come; close what leads to those that have gone, or do not answer."""
         ended: list[Session] = []
-        with self._changed:
+        with self._lock:
             nodes = self.router.nodes
             for group in self.groups.values():
                 lanes = {node: group.lanes[node] if node in group.lanes and group.lanes[node].endpoint == endpoint
-                         else Lane(endpoint, group.group.connections_per_node) for node, endpoint in nodes.items()}
+                         else Lane(endpoint, group.group.connections_per_node, group.waiting) for node, endpoint in nodes.items()}
                 for lane in group.lanes.values():
                     state = self.router.states.get(lane.endpoint.name)
                     # one that is drained waits for its clients to leave
@@ -248,6 +258,6 @@ class Stock:
                     if lane.gone:
                         ended += lane.drain()
                 group.lanes = lanes
-            self._changed.notify_all()
+                group.wake()
         for session in ended:
             self.discard(session)

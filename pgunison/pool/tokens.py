@@ -6,8 +6,9 @@ import psycopg2
 
 from pgunison.errors import UsageError
 from pgunison.pool.errors import Unavailable
+from pgunison.pool.lanes import Lanes
 from pgunison.pool.routes import STATUS
-from pgunison.pool.session import Lanes, Session
+from pgunison.pool.session import Session
 from pgunison.pool.stock import Stock
 
 # how long one node may take for what a token asks for, before another one is tried

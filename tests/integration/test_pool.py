@@ -313,16 +313,16 @@ def test_what_was_lost_before_commit_may_be_done_again(pool, cluster):
         assert cluster.query(node, "SELECT count(*) FROM table1 WHERE col1 = 'lost before'") == [(0,)]
 
 
-@pytest.mark.parametrize("how", ["commit", "COMMIT", "autocommit"])
+@pytest.mark.parametrize("how", ["commit", "COMMIT", "COMMIT AND CHAIN", "autocommit"])
 def test_what_was_committed_before_the_loss_is_not_to_be_done_again(pool, cluster, how):
     with pytest.raises(PartlyCommitted) as caught, pool.connection("writer1" if how == "autocommit" else "writer2") as db:
         db.query("INSERT INTO table1 (col1) VALUES (%s)", [f"stands {how}"])
         if how == "commit":
             db.commit()
-        elif how == "COMMIT":
-            db.query("COMMIT")
+        elif how.startswith("COMMIT"):
+            db.query(how)
         terminate(cluster, db.node, db._session.connection.info.backend_pid)
-        if how == "COMMIT":
+        if how.startswith("COMMIT"):
             db.query("SELECT 1")
         else:
             db.token()
