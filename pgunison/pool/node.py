@@ -123,6 +123,14 @@ class Limits:
     max_latency_s: float
 
 
+def beyond(state: NodeState, limits: Limits) -> str | None:
+    """Say why a node that takes work is too far behind, or too slow; None where it is not."""
+    late = [f"{origin} by {lag.seconds:.1f} s" for origin, lag in sorted(state.lag.items()) if lag.seconds > limits.max_lag_s]
+    if late:
+        return f"it is more than {limits.max_lag_s:g} s behind: {', '.join(late)}"
+    return f"its agent takes {state.latency_s:.1f} s to answer" if state.latency_s > limits.max_latency_s else None
+
+
 def eligible(states: Iterable[NodeState], limits: Limits, now: float) -> dict[str, float]:
     """Return which nodes get new work, each with its weight.
 
@@ -130,7 +138,7 @@ def eligible(states: Iterable[NodeState], limits: Limits, now: float) -> dict[st
     are better than none. A node that says it is not ready has a reason of data, or is drained: it is never in.
     """
     taking = [state for state in states if state.takes_work]
-    prompt = [state for state in taking if state.worst_lag_s <= limits.max_lag_s and state.latency_s <= limits.max_latency_s]
+    prompt = [state for state in taking if beyond(state, limits) is None]
     return {state.name: state.weight(now) for state in prompt or taking}
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+from collections.abc import Callable
 
 from pgunison.endpoints import Endpoint
 from pgunison.pool.node import Heard
@@ -16,9 +17,9 @@ class Refused(Exception):
 
 
 class Probe:
-    """Ask one agent again and again; one question at a time."""
+    """Ask one agent again and again; one question at a time. ``tls`` returns whom to trust at this moment."""
 
-    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None):
+    def __init__(self, endpoint: Endpoint, tls: Callable[[], ssl.SSLContext | None]):
         self._endpoint, self._tls = endpoint, tls
         self._request = f"GET /ready HTTP/1.1\r\nHost: {endpoint.address}\r\n\r\n".encode()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -32,7 +33,7 @@ class Probe:
                     return await self._exchange(*self._streams)
                 self.close()
             try:
-                self._streams = await asyncio.open_connection(self._endpoint.address, self._endpoint.agent_port, ssl=self._tls)
+                self._streams = await asyncio.open_connection(self._endpoint.address, self._endpoint.agent_port, ssl=self._tls())
                 return await self._exchange(*self._streams)
             except (ConnectionRefusedError, ConnectionResetError, EOFError) as error:
                 self.close()

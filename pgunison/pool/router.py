@@ -84,7 +84,9 @@ class Router:
         self.nodes: dict[str, Endpoint] = {node.name: node for node in self.endpoints.nodes}
         self.states: dict[str, NodeState] = {name: NodeState(name) for name in self.nodes}
         self.choices: dict[str, Choice] = {}
-        self._tls = _tls(self.endpoints)
+        self._trusted: tuple[str, int, int] | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._trust()
         # states are replaced under it
         self._lock = threading.Lock()
         self._positions = Positions()
@@ -136,12 +138,14 @@ class Router:
         if (state := self.states.get(name)) is not None and state.trial:
             self._replace(name, judgement.proved)
 
-    def why(self, name: str) -> str:
-        """Say why a node takes no work."""
+    def why(self, name: str, group: str | None = None) -> str:
+        """Say why a node takes no work of a group."""
         state = self.states.get(name)
         if state is None:
             return "it is no node any more"
-        return state.reason or ("it is asked whether it is well" if state.suspect else "it is ready")
+        limits = self._rules[group].limits if group is not None else None
+        return (state.reason or ("it is asked whether it is well" if state.suspect else None) or (judgement.beyond(state, limits) if limits else None)
+                or "it is ready")
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -166,6 +170,9 @@ class Router:
                 if now - looked_at >= FILE_EVERY_S:
                     looked_at = now
                     self._reread()
+                    # gone, or half written, for a moment
+                    with contextlib.suppress(OSError):
+                        self._trust()
                 if now < self._ramp_until:
                     self._choose()
             except Exception:
@@ -179,41 +186,49 @@ class Router:
         await asyncio.gather(*asking.values(), return_exceptions=True)
 
     async def _keep_asking(self, endpoint: Endpoint) -> None:
-        probe, name = Probe(endpoint, self._tls), endpoint.name
+        """Ask a node as long as it is one. After an error that nobody expected it is asked again: else what is known of it would stand for ever."""
+        probe = Probe(endpoint, lambda: self._tls)
         try:
-            while True:
-                state, began = self.states[name], time.monotonic()
-                suspicious = state.suspect or state.missed > 0 or name in self._hurried
-                self._hurried.discard(name)
-                self._due[name].clear()
+            while self.nodes.get(endpoint.name) == endpoint:
                 try:
-                    heard = await probe.ask(SUSPICIOUS_PATIENCE_S if suspicious else PATIENCE_S)
-                except (Refused, TimeoutError, OSError, ValueError) as error:
+                    await self._ask(probe, endpoint)
+                except Exception:
+                    logger.exception("%s is asked again", endpoint.name)
                     probe.close()
-                    silent = isinstance(error, TimeoutError)
-                    said = f"its agent does not answer at {endpoint.address}:{endpoint.agent_port}" if silent else str(error)
-                    self._replace(name, partial(judgement.missed, reason=said, refused=isinstance(error, (Refused, ValueError))))
-                else:
-                    now = time.monotonic()
-                    self._positions.note(name, heard, now)
-                    lag = self._positions.lag(heard, self.nodes.keys() - {name}, now)
-                    self._replace(name, partial(judgement.answered, heard=heard, lag=lag, now=now, latency_s=now - began))
-                await self._pause(name, time.monotonic() - began)
-        except KeyError:
-            # it is no node any more
-            pass
+                    await asyncio.sleep(EVERY_S)
         finally:
             probe.close()
 
-    async def _pause(self, name: str, took_s: float) -> None:
+    async def _ask(self, probe: Probe, endpoint: Endpoint) -> None:
+        """Ask a node once, take note of what it says, and pause."""
+        name, began = endpoint.name, time.monotonic()
         state = self.states[name]
+        suspicious = state.suspect or state.missed > 0 or name in self._hurried
+        self._hurried.discard(name)
+        self._due[name].clear()
+        try:
+            heard = await probe.ask(SUSPICIOUS_PATIENCE_S if suspicious else PATIENCE_S)
+        except (Refused, TimeoutError, OSError, ValueError) as error:
+            probe.close()
+            silent = isinstance(error, TimeoutError)
+            said = f"its agent does not answer at {endpoint.address}:{endpoint.agent_port}" if silent else str(error)
+            self._replace(name, partial(judgement.missed, reason=said, refused=isinstance(error, (Refused, ValueError))))
+        else:
+            now = time.monotonic()
+            self._positions.note(name, heard, now)
+            lag = self._positions.lag(heard, self.nodes.keys() - {name}, now)
+            self._replace(name, partial(judgement.answered, heard=heard, lag=lag, now=now, latency_s=now - began))
+        if (after := self.states.get(name)) is not None:
+            await self._pause(after, time.monotonic() - began)
+
+    async def _pause(self, state: NodeState, took_s: float) -> None:
         if state.suspect or state.missed == 1:
             every_s = SUSPICIOUS_EVERY_S
         elif state.state == "ready":
             every_s = max(EVERY_S, len(self.nodes) / MOST_A_SECOND)
         else:
             every_s = NOT_READY_EVERY_S
-        due = self._due[name]
+        due = self._due[state.name]
         # cheaper than a time-out, which is an exception each time
         timer = self._loop.call_later(max(0.001, every_s - took_s), due.set)
         await due.wait()
@@ -259,6 +274,16 @@ class Router:
         found = self._path.stat()
         return found.st_ino, found.st_mtime_ns
 
+    def _trust(self) -> None:
+        """Read the certificates of the authorities where they are others than before: ``renew`` changes them beneath us."""
+        trusted = None
+        if root := self.endpoints.root_certificate:
+            found = Path(root).stat()
+            trusted = (root, found.st_ino, found.st_mtime_ns)
+        if trusted != self._trusted:
+            self._tls = ssl.create_default_context(cafile=root) if root else None
+            self._trusted = trusted
+
     def _reread(self) -> None:
         """Take in nodes that have come, and leave those that have gone. A file that is gone, or wrong for a moment, changes nothing."""
         try:
@@ -280,7 +305,3 @@ class Router:
         logger.info("the nodes are %s", ", ".join(nodes) or "none")
         self._choose()
         self._changed(None)
-
-
-def _tls(endpoints: Endpoints) -> ssl.SSLContext | None:
-    return ssl.create_default_context(cafile=endpoints.root_certificate) if endpoints.root_certificate else None

@@ -60,7 +60,7 @@ class Routes:
                     self._router.proved(node)
                     return endpoint
             if time.monotonic() > deadline:
-                said = "; ".join(f"{node}: {self._router.why(node)}" for node in sorted(self._router.nodes))
+                said = "; ".join(f"{node}: {self._router.why(node, name)}" for node in sorted(self._router.nodes))
                 raise Unavailable(f"no node can serve {name} within {group.timeout_s:g} s", said or "the cluster has no nodes", STATUS)
             time.sleep(LOOK_EVERY_S)
 

@@ -187,13 +187,14 @@ class Stock:
             raise
 
     def _unavailable(self, group: Lanes, names: Sequence[str], wait_s: float) -> Unavailable:
-        said = []
-        for name, lane in sorted(group.lanes.items()):
-            if name not in names and name not in self.router.choices[group.name].weights:
-                said.append(f"{name}: {self.router.why(name)}")
-            else:
-                said.append(f"{name}: {lane.why()}")
-        return Unavailable(f"no node can serve {group.name} within {wait_s:g} s", "; ".join(said) or "the cluster has no nodes", STATUS)
+        said = "; ".join(f"{name}: {self.why(group, name, names)}" for name in sorted(group.lanes))
+        return Unavailable(f"no node can serve {group.name} within {wait_s:g} s", said or "the cluster has no nodes", STATUS)
+
+    def why(self, group: Lanes, name: str, names: Sequence[str]) -> str:
+        """Say why a node gives no connection to a caller who takes those of ``names``."""
+        if name in names:
+            return group.lanes[name].why()
+        return f"{names[0]} was asked for" if name in self.router.choices[group.name].weights and names else self.router.why(name, group.name)
 
     # --- coming back ---
 

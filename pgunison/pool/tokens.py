@@ -21,7 +21,12 @@ def after(stock: Stock, group: Lanes, key: str | None, token: str, deadline: flo
     missing: dict[str, str] = {}
     while True:
         # those that were not asked yet come first
-        session = stock.take(group, lambda choice: sorted(choice.order(key, stock.busy), key=missing.__contains__), deadline, wait_s)
+        try:
+            session = stock.take(group, lambda choice: sorted(choice.order(key, stock.busy), key=missing.__contains__), deadline, wait_s)
+        except Unavailable:
+            if not missing:
+                raise
+            raise _nobody_has_it(stock, group, key, missing, wait_s) from None
         patience_s = TOKEN_PATIENCE_S * (4 if session.node in missing else 1)
         try:
             found = _behind(stock, group, session, token, min(max(0.0, deadline - time.monotonic()), patience_s))
@@ -33,8 +38,13 @@ def after(stock: Stock, group: Lanes, key: str | None, token: str, deadline: flo
         missing[session.node] = found
         stock.end(session)
         if time.monotonic() >= deadline:
-            raise Unavailable(f"no node has what the token asks for within {wait_s:g} s",
-                              "; ".join(f"{name} lacks {what}" for name, what in sorted(missing.items())), STATUS)
+            raise _nobody_has_it(stock, group, key, missing, wait_s)
+
+
+def _nobody_has_it(stock: Stock, group: Lanes, key: str | None, missing: dict[str, str], wait_s: float) -> Unavailable:
+    names = stock.router.choices[group.name].order(key, stock.busy)
+    said = (f"{name}: " + (f"it lacks {missing[name]}" if name in missing else stock.why(group, name, names)) for name in sorted(group.lanes))
+    return Unavailable(f"no node has what the token asks for within {wait_s:g} s", "; ".join(said), STATUS)
 
 
 def _behind(stock: Stock, group: Lanes, session: Session, token: str, wait_s: float) -> str | None:

@@ -13,8 +13,9 @@ from pgunison.configuration.sysconfig import load
 from pgunison.contract.waiting import wait_until
 from pgunison.endpoints import FILE, Endpoint, Endpoints
 from pgunison.errors import UsageError
-from pgunison.pool import Pool, Unavailable, stock
+from pgunison.pool import Pool, Unavailable, stock, tokens
 from pgunison.pool.borrowed import Borrowed
+from pgunison.pool.node import Lag
 from pgunison.pool.policy import homes
 from pgunison.pool.router import Router
 from pgunison.pool.session import Session
@@ -206,6 +207,26 @@ def test_a_node_that_goes_while_it_is_counted_is_no_error(world):
 
     world.group.lanes = Vanishing(world.group.lanes)
     assert world.stock.busy("node1") == 0
+
+
+def test_who_gets_nothing_is_told_of_each_node(world, monkeypatch):
+    lent = [world.borrow(), world.borrow()]
+    with pytest.raises(Unavailable) as caught:
+        world.borrow(timeout_s=0)
+    assert caught.value.detail == "node1: its 1 connections are in use; node2: its 1 connections are in use"
+    world.set("node2", lag={"node1": Lag(11.0, 5)})
+    with pytest.raises(Unavailable) as caught:
+        world.borrow(timeout_s=0)
+    assert caught.value.detail == "node1: its 1 connections are in use; node2: it is more than 10 s behind: node1 by 11.0 s"
+    world.set("node2", lag={}, state="not ready", reason="it is drained")
+    with pytest.raises(Unavailable) as caught:
+        world.borrow(timeout_s=0)
+    assert caught.value.detail == "node1: its 1 connections are in use; node2: it is drained"
+    monkeypatch.setattr(tokens, "_behind", lambda *_: "what node9 has written")
+    world.stock.put(lent[0])
+    with pytest.raises(Unavailable) as caught:
+        Borrowed(world.stock, world.group, None, "1.node9-00-1", 0)._lend()
+    assert caught.value.detail == "node1: it lacks what node9 has written; node2: it is drained"
 
 
 def test_a_group_that_is_not_there_is_told(world):

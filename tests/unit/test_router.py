@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from pgunison.certificates import Certificates
 from pgunison.configuration.sysconfig import NodeSpec
 from pgunison.contract.waiting import wait_until
 from pgunison.endpoints import FILE, Endpoint, Endpoints
-from pgunison.pool.node import Limits
+from pgunison.pool.node import Limits, Positions
 from pgunison.pool.router import Router, Rule
 
 DEADLINE_S = 20
@@ -23,7 +24,7 @@ DEADLINE_S = 20
 class Agent:
     """An agent on a loopback address: ``answer`` is what it says (None: it lets its caller wait), ``asked`` counts."""
 
-    def __init__(self, number: int, tls: ssl.SSLContext | None = None):
+    def __init__(self, number: int, tls: ssl.SSLContext | None = None, port: int = 0):
         self.name, self.asked, self.connections = f"node{number}", 0, 0
         self.answer: dict | bytes | None = {"ready": True, "reason": None, "life": "aa", "position": "0/10", "started": 1.0, "lag": []}
         self._ended = threading.Event()
@@ -44,7 +45,7 @@ class Agent:
                 agent.asked += 1
                 while agent.answer is None and not agent._ended.is_set():
                     time.sleep(0.01)
-                said = agent.answer or {}
+                said = {} if agent.answer is None else agent.answer
                 body = said if isinstance(said, bytes) else json.dumps(said).encode()
                 self.send_response(200 if isinstance(said, bytes) or said.get("ready") else 503)
                 self.send_header("Content-Length", str(len(body)))
@@ -60,7 +61,7 @@ class Agent:
             def handle_error(self, request, client_address):
                 """Its caller has gone."""
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.endpoint = Endpoint(self.name, number, "127.0.0.1", 1, self._server.server_address[1])
@@ -125,12 +126,30 @@ def test_a_node_that_is_not_ready_is_out_and_says_why(world):
     assert "node2" in world.changes
 
 
-def test_an_agent_that_is_gone_is_told_at_once_and_missed_when_it_is_back(world):
+def test_an_agent_that_is_gone_is_told_at_once_and_taken_in_when_it_is_back(world):
     world.agents[1].end()
     world.router.suspect("node2")
     world.await_taking("node1")
     wait_until(lambda: None if world.state("node2") == "refused" else world.state("node2"), "it is refused", DEADLINE_S)
     assert "no agent answers" in world.router.why("node2")
+    world.agents.append(Agent(2, port=world.agents[1].endpoint.agent_port))
+    world.await_taking("node1", "node2")
+    assert world.router.states["node2"].missed == 0
+
+
+def test_an_error_that_nobody_expected_is_told_and_the_node_is_asked_again(world, monkeypatch, caplog):
+    faults: list[str] = []
+
+    def slip(_: Positions, name: str, *__: object) -> None:
+        faults.append(name)
+        raise AttributeError("a slip")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Positions, "note", slip)
+        wait_until(lambda: None if "node2" in faults else "not yet", "it fails", DEADLINE_S)
+    world.agents[1].answer = {"ready": False, "reason": "it is drained"}
+    world.await_taking("node1")
+    assert "is asked again" in caplog.text and "a slip" in caplog.text
 
 
 def test_an_agent_that_stands_still_is_silent_and_comes_back_by_a_trial(world):
@@ -162,7 +181,7 @@ def test_what_is_no_agent_takes_no_work(world, nonsense):
     wait_until(lambda: None if "is no agent of this version" in world.router.why("node2") else world.router.why("node2"), "it says so", DEADLINE_S)
 
 
-def test_nodes_come_and_go_with_the_file(world):
+def test_nodes_come_and_go_with_the_file(world, monkeypatch, caplog):
     third = Agent(3)
     world.agents.append(third)
     world.write(world.agents)
@@ -171,11 +190,17 @@ def test_nodes_come_and_go_with_the_file(world):
     world.await_taking("node2", "node3")
     assert None in world.changes and world.router.why("node1") == "it is no node any more"
     # half a file, and none: what is known stays
-    (world.directory / FILE).write_text('{"version"')
-    (world.directory / FILE).unlink()
-    ticks = world.ticks
-    wait_until(lambda: None if world.ticks > ticks + 15 else "not yet", "it has looked", DEADLINE_S)
-    assert world.taking() == {"node2", "node3"}
+    with monkeypatch.context() as patch:
+        looks, look = [], Router._stamp_of_file
+        patch.setattr(Router, "_stamp_of_file", lambda router: (looks.append(1), look(router))[1])
+        for spoil in (lambda file: file.write_text('{"version"'), Path.unlink):
+            spoil(world.directory / FILE)
+            looks.clear()
+            # the first one may have begun before
+            wait_until(lambda: None if len(looks) >= 2 else "not yet", "it has looked", DEADLINE_S)
+            wait_until(lambda ticks=world.ticks: None if world.ticks > ticks else "not yet", "it has done with it", DEADLINE_S)
+            assert world.taking() == {"node2", "node3"}
+    assert "the router goes on" not in caplog.text
 
 
 def test_a_node_that_moves_is_asked_at_its_new_place(world):
@@ -220,6 +245,27 @@ def test_an_agent_is_asked_by_tls_where_the_endpoints_say_so(tmp_path, trusted):
         wait_until(lambda: None if router.states["node1"].state != "unknown" else "not yet", "it was asked", DEADLINE_S)
         assert set(router.choices["g"].weights) == ({"node1"} if trusted else set())
         assert trusted or "certificate verify failed" in router.why("node1")
+    finally:
+        router.close()
+        agent.end()
+
+
+def test_authorities_that_are_others_now_are_read_again(tmp_path):
+    old, new = Certificates("c", tmp_path / "old"), Certificates("c", tmp_path / "new")
+    old.ensure()
+    new.ensure()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(new.node(NodeSpec("node1", 1, "127.0.0.1", "127.0.0.1")))
+    agent = Agent(1, context)
+    Endpoints("c", "d", (agent.endpoint,), str(old.authorities)).write(tmp_path)
+    router = Router(tmp_path / FILE, {"g": Rule("round-robin", Limits(5, 5))}, lambda: None, lambda _: None)
+    router.start()
+    try:
+        wait_until(lambda: None if "certificate verify failed" in router.why("node1") else router.why("node1"), "it is not trusted", DEADLINE_S)
+        # nothing that can be read, for a moment, is no fault
+        old.authorities.write_text("")
+        old.authorities.write_bytes(new.authorities.read_bytes())
+        wait_until(lambda: None if router.choices["g"].weights else router.why("node1"), "it is trusted", DEADLINE_S)
     finally:
         router.close()
         agent.end()
