@@ -1,6 +1,7 @@
 """Routes: which node is next, for drivers that keep their connections themselves (pgunison/pool/adapters/)."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,15 +53,24 @@ class Routes:
 
     def next(self, name: str, key: object = None) -> Endpoint:
         """Return the node that is next for a group, or a key's home; waits for one that takes work. Unavailable when none does in time."""
+        return next(self.tries(name, key))
+
+    def tries(self, name: str, key: object = None) -> Iterator[Endpoint]:
+        """Yield the nodes to try one after the other, as :meth:`next` returns them; Unavailable when the group's time is over. At least one is tried."""
         group = self.group(name)
         deadline = time.monotonic() + group.timeout_s
+        tried: set[str] = set()
         while True:
             for node in self._router.choices[name].order(None if key is None else str(key), lambda _: 0):
-                if (endpoint := self._router.nodes.get(node)) is not None:
-                    self._router.proved(node)
-                    return endpoint
+                if tried and time.monotonic() > deadline:
+                    break
+                endpoint = self._router.nodes.get(node)
+                # it may be out since the one before it was tried
+                if endpoint is not None and node in self._router.choices[name].weights:
+                    tried.add(node)
+                    yield endpoint
             if time.monotonic() > deadline:
-                said = "; ".join(f"{node}: {self._router.why(node, name)}" for node in sorted(self._router.nodes))
+                said = "; ".join(f"{node}: {'it gave no connection' if node in tried else self._router.why(node, name)}" for node in sorted(self._router.nodes))
                 raise Unavailable(f"no node can serve {name} within {group.timeout_s:g} s", said or "the cluster has no nodes", STATUS)
             time.sleep(LOOK_EVERY_S)
 

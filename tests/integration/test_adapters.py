@@ -1,16 +1,19 @@
 """pgunison/pool/adapters: other drivers' pools use all nodes, leave one that is down and come back to it."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pgunison.contract.waiting import wait_until
+from pgunison.pool import Unavailable
 from pgunison.pool.routes import Routes
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -99,6 +102,71 @@ def test_asyncpg(cluster, routes):
         loop.call_soon_threadsafe(loop.stop)
         thread.join(DEADLINE_S)
         loop.close()
+
+
+@pytest.fixture
+def suspected(routes, monkeypatch) -> list[str]:
+    """The nodes that an adapter has called lost. A caller waits for half a second."""
+    suspected: list[str] = []
+    monkeypatch.setattr(routes, "lost", lambda endpoint: suspected.append(endpoint.name))
+    monkeypatch.setitem(routes._groups, "reader1", replace(routes.group("reader1"), timeout_s=0.5, connections_per_node=1))
+    return suspected
+
+
+def test_psycopg_pool_whose_connections_are_in_use_is_no_loss(routes, suspected):
+    from pgunison.pool.adapters.psycopg_pool import Pools
+    pools = Pools(routes, "reader1", timeout=0.1)
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(pools.connection())
+        with pytest.raises(Unavailable, match="no node can serve reader1") as caught, pools.connection():
+            pass
+        assert caught.value.detail.count("it gave no connection") == 3
+    with pools.connection() as connection:
+        assert connection.execute(WHERE).fetchone()
+    pools.close()
+    assert suspected == []
+
+
+def test_asyncpg_whose_connections_are_in_use_is_no_loss(routes, suspected, monkeypatch):
+    from pgunison.pool.adapters import asyncpg
+    monkeypatch.setattr(asyncpg, "ACQUIRE_TIMEOUT_S", 0.1)
+
+    async def use() -> None:
+        pools = asyncpg.Pools(routes, "reader1")
+        # open before the time is short
+        for endpoint in routes._router.nodes.values():
+            async with (await pools._pool(endpoint)).acquire(timeout=DEADLINE_S):
+                pass
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(3):
+                await held.enter_async_context(pools.connection())
+            with pytest.raises(Unavailable, match="no node can serve reader1"):
+                await held.enter_async_context(pools.connection())
+        async with pools.connection() as connection:
+            assert await connection.fetchval(WHERE)
+        await pools.close()
+
+    asyncio.run(use())
+    assert suspected == []
+
+
+def test_an_error_of_the_application_is_no_loss(routes, suspected):
+    """PostgreSQL has answered; of psycopg2's errors a statement's time-out is an OperationalError, too."""
+    from sqlalchemy.exc import OperationalError
+
+    from pgunison.pool.adapters.sqlalchemy import Engines
+    engines = Engines(routes, "reader1")
+    with engines.next().connect() as connection:
+        connection.exec_driver_sql("SET statement_timeout = '1ms'")
+        with pytest.raises(OperationalError, match="statement timeout"):
+            connection.exec_driver_sql("SELECT pg_sleep(60)")
+        assert suspected == []
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        with pytest.raises(OperationalError):
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+    engines.dispose()
+    assert len(suspected) == 1
 
 
 @pytest.mark.parametrize("name", ["use_psycopg_pool", "use_sqlalchemy", "use_asyncpg"])

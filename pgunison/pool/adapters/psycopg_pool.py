@@ -20,18 +20,27 @@ class Pools:
         self._options: dict[str, Any] = {"min_size": 0, "max_size": self._group.connections_per_node, "timeout": 1.0, "check": ConnectionPool.check_connection,
                          "kwargs": {"autocommit": self._group.autocommit}} | options
         self._pools: dict[Endpoint, ConnectionPool[psycopg.Connection[Any]]] = {}
+        # the connections that are in use, by the objects of their blocks
+        self._lent: dict[Endpoint, set[object]] = {}
 
     @contextlib.contextmanager
     def connection(self, key: object = None) -> Iterator[psycopg.Connection[Any]]:
-        """Borrow a connection to the node that is next, as ``ConnectionPool.connection`` does; Unavailable when no node takes work."""
+        """Borrow a connection to the node that is next, as ``ConnectionPool.connection`` does; Unavailable when no node gives one in the group's time."""
         with contextlib.ExitStack() as stack:
-            while True:
-                endpoint = self._routes.next(self._name, key)
+            for endpoint in self._routes.tries(self._name, key):
+                pool, lent = self._pool(endpoint), self._lent.setdefault(endpoint, set())
+                in_use = len(lent) >= pool.max_size
                 try:
-                    connection = stack.enter_context(self._pool(endpoint).connection())
+                    connection = stack.enter_context(pool.connection())
                     break
                 except PoolTimeout:
-                    self._routes.lost(endpoint)
+                    # one whose connections are all in use is none the worse for it
+                    if not in_use and len(lent) < pool.max_size:
+                        self._routes.lost(endpoint)
+            block = object()
+            lent.add(block)
+            # before the pool has it again
+            stack.callback(lent.discard, block)
             yield connection
 
     def close(self) -> None:

@@ -36,7 +36,9 @@ class Engines:
 
         @event.listens_for(engine, "handle_error")
         def handle_error(context: ExceptionContext) -> None:
-            if context.is_disconnect or isinstance(context.original_exception, psycopg2.OperationalError):
+            error = context.original_exception
+            # what PostgreSQL has an SQLSTATE for it has answered: a deadlock or a statement's time-out is the application's
+            if context.is_disconnect or (isinstance(error, psycopg2.OperationalError) and error.pgcode is None):
                 self._routes.lost(endpoint)
 
         return engine
