@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import psycopg2
@@ -60,8 +60,8 @@ def speed(cluster: Cluster, seconds: float, rounds: int) -> None:
     print("| statement | threads | raw psycopg2, a second | pool | plain pgdbpool |\n|---|---:|---:|---:|---:|")
     for title, (group, statement) in STATEMENTS.items():
         for threads in THREADS:
-            with Pool.open(cluster.config_path, "process") as pool:
-                clients = {"raw": Raw(cluster, group, threads).call, "pool": pooled(pool, group), "plain": plain(cluster, group)}
+            with Pool.open(cluster.config_path, "process") as pool, contextlib.closing(Raw(cluster, group, threads)) as raw, plain(cluster, group) as pgdbpool:
+                clients = {"raw": raw.call, "pool": pooled(pool, group), "plain": pgdbpool}
                 best = dict.fromkeys(clients, 0.0)
                 for _ in range(rounds):
                     for name, call in clients.items():
@@ -101,6 +101,11 @@ class Raw:
             if cursor.description:
                 cursor.fetchall()
 
+    def close(self) -> None:
+        for connections in self._connections:
+            for connection in connections:
+                connection.close()
+
 
 def connected(cluster: Cluster, group: str, node: str):
     connection = psycopg2.connect(cluster.site.dsn(group, node))
@@ -116,8 +121,9 @@ def pooled(pool: Pool, group: str) -> Callable[[int, str], None]:
     return call
 
 
-def plain(cluster: Cluster, group: str) -> Callable[[int, str], None]:
-    """pgdbpool as it is, in a module of its own."""
+@contextlib.contextmanager
+def plain(cluster: Cluster, group: str) -> Iterator[Callable[[int, str], None]]:
+    """pgdbpool as it is, in a module of its own; its connections are closed behind the block."""
     module = _load(f"plain_{group}_{time.monotonic_ns()}")
     configuration = cluster.site.configuration
     os.environ["PGPORT"] = str(configuration.postgresql_port)
@@ -131,7 +137,11 @@ def plain(cluster: Cluster, group: str) -> Callable[[int, str], None]:
             if cursor.description:
                 cursor.fetchall()
 
-    return call
+    try:
+        yield call
+    finally:
+        for connection, _ in module.Connection._config["groups"][group]["connections"]:
+            connection.close()
 
 
 def freeze(cluster: Cluster, node: str) -> None:
