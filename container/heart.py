@@ -37,8 +37,13 @@ class Heart:
             if not self._asking:
                 if self._clock() - self._answered_at < FRESH_S:
                     return None, self._facts
+                try:
+                    threading.Thread(target=self._question, name="pulse", daemon=True).start()
+                except RuntimeError as error:
+                    # the machine has no thread left, which says nothing of PostgreSQL; whoever asks next tries again
+                    self._fail(f"PostgreSQL cannot be asked: {error}")
+                    return None, {}
                 self._asking, self._asked_at = True, self._clock()
-                threading.Thread(target=self._question, name="pulse", daemon=True).start()
             # who comes while a question stands long open need not wait for it again
             self._answered.wait_for(lambda: not self._asking, self._asked_at + self._patience_s - self._clock())
             if self._asking:
@@ -54,8 +59,13 @@ class Heart:
         except Exception as error:
             # nobody else would ever ask again
             failure = f"a fault of the agent: {type(error).__name__}: {error}"
+        with self._answered:
+            self._fail(failure)
+            self._facts, self._answered_at, self._asking = facts, self._clock(), False
+            self._answered.notify_all()
+
+    def _fail(self, failure: str) -> None:
+        """Remember why the last question failed, nothing when it did not, and log what is new. Under the lock."""
         if failure and failure != self._failure:
             logger.warning("%s", failure)
-        with self._answered:
-            self._facts, self._failure, self._answered_at, self._asking = facts, failure, self._clock(), False
-            self._answered.notify_all()
+        self._failure = failure

@@ -32,7 +32,11 @@ class Readiness:
             return reason
         left_s = self._ready_until - self._clock()
         if 0 < left_s < READY_FOR_S - LOOK_AHEAD_S and self._looking.acquire(blocking=False):
-            threading.Thread(target=self._look_ahead, name="readiness", daemon=True).start()
+            try:
+                threading.Thread(target=self._look_ahead, name="readiness", daemon=True).start()
+            except RuntimeError:
+                # the machine has no thread left; whoever comes when the verdict is too old looks himself
+                self._looking.release()
         if left_s > 0:
             return None
         with self._looking:

@@ -78,3 +78,17 @@ def test_a_question_that_fails_is_no_silence_and_is_asked_again(error, caplog):
     failing.clear()
     now[0] += 1
     assert heart.beat() == (None, {"name": "node1"})
+
+
+def test_a_machine_without_a_thread_left_is_no_silence_and_is_asked_again(monkeypatch, caplog):
+    heart = Heart(lambda: {"name": "node1"})
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(2):
+            assert heart.beat() == (None, {})
+    assert [record.getMessage() for record in caplog.records] == ["PostgreSQL cannot be asked: can't start new thread"]
+    assert heart.beat() == (None, {"name": "node1"})
+
+
+def no_thread(_):
+    raise RuntimeError("can't start new thread")

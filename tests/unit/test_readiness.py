@@ -103,3 +103,23 @@ def test_a_server_that_stands_still_is_asked_nothing_more():
     asked = []
     Answer(lambda: asked.append(1), lambda: ("PostgreSQL has not answered for 0.4 s", {})).of()
     assert not asked
+
+
+def test_a_machine_without_a_thread_left_is_looked_at_when_the_verdict_is_too_old(monkeypatch):
+    node = Node()
+    assert node.readiness.reason() is None
+    node.now += LOOK_AHEAD_S + 0.1
+
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert [node.readiness.reason() for _ in range(2)] == [None] * 2
+    assert node.looks == 1
+    node.now += READY_FOR_S
+    node.fault = "a part of the merge is off"
+    # else it would wait here for ever
+    assert node.readiness._looking.acquire(timeout=0)
+    node.readiness._looking.release()
+    assert node.readiness.reason() == node.fault
