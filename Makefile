@@ -18,11 +18,12 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python3 -m pytest tests/unit
+	$(BIN)/python3 -m pytest -n 2 tests/unit
 
+# three files at a time, because most tests wait for something most of the time
 test: install
-	$(BIN)/python3 -m pytest tests/unit
-	$(BIN)/python3 -m pytest tests/integration tests/convergence
+	$(BIN)/python3 -m pytest -n 2 tests/unit
+	$(BIN)/python3 -m pytest -n 3 --dist loadfile tests/integration tests/convergence
 
 install: $(VENV)/installed
 

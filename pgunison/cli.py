@@ -13,8 +13,9 @@ from pgunison.errors import OrchestratorError, UsageError
 from pgunison.program import WRITTEN, as_called, program_name
 
 # the module that holds each command: imported when it is called, or when all of them are shown
-COMMANDS = {name: f"pgunison.commands.{name}" for name in ("balancer", "conflicts", "down", "drain", "dsn", "history", "logs", "psql", "renew", "restart",
-                                                                "resume", "status", "test", "up", "verify")}
+COMMANDS = {name: f"pgunison.commands.{name}" for name in (
+    "add", "balancer", "conflicts", "down", "drain", "dsn", "history", "logs", "psql", "remove", "renew", "replace", "restart", "resume", "scale",
+    "status", "test", "up", "verify")}
 
 
 class Commands(click.Group):

@@ -10,6 +10,7 @@ from pgunison.contract.names import GROUPS, link_ends
 from pgunison.contract.phase import DRAINED, JOINING, SERVING, drained
 from services import installation, pinned, stale, statements
 from services.agent_role import ensure_agent_role, owner_of
+from services.closing import close, drop_links, forget_peer
 from services.driver import Cursor, column_names, one_row
 from services.entry import Entry as OneEntry
 from services.entry import forget, newest
@@ -43,6 +44,7 @@ class Node(microesb.ClassHandler):
     by: str
     end: str
     limit: int
+    peer: str
     parent_object: "Cluster"
     Role: Iterable[OneRole]
     Entry: Iterable[OneEntry]
@@ -163,6 +165,29 @@ class Node(microesb.ClassHandler):
                 result.done.append(f"put {self.name} into service again")
         return result
 
+    @retried
+    def close(self) -> Result:
+        """Take no writes any more, of nobody; the node is about to be removed. :meth:`services.table.Table.open` takes it back."""
+        result = Result()
+        with change(self.database) as connection, connection.cursor() as cursor:
+            self.require_prepared(cursor)
+            self.require_current(cursor)
+            result.done += [f"closed {table}" for table in close(cursor, self.name)]
+        return result
+
+    @retried
+    def part(self) -> Result:
+        """Drop both links with ``peer``, which is removed for good, and forget it. Repeatable; the peer need not answer."""
+        result = Result()
+        if self.peer == self.name:
+            raise ServiceError("a node cannot part from itself", f"it is {self.name}", "call another node")
+        with (change(self.database) as connection, connection.cursor() as cursor,
+              administer(self.database, autocommit=True, settings=UNSEEN) as administration, administration.cursor() as superuser):
+            self.require_prepared(cursor)
+            drop_links(superuser, self.name, self.peer, result)
+            forget_peer(cursor, self.peer)
+        return result
+
     def disconnect(self) -> Result:
         """End connections of writers and readers: ``end`` is none, idle (those without an open transaction) or all. Answers how many there were, before, that
         were ``idle`` and that were ``running``."""
@@ -189,14 +214,18 @@ class Node(microesb.ClassHandler):
             return Result(data={"entries": newest(cursor, self.limit)})
 
     def position(self) -> Result:
-        """Answer the node's WAL position, and what each peer has confirmed to have applied of it: the two halves of a barrier."""
+        """Answer the node's WAL position, and what each peer has confirmed to have applied of it: the two halves of a barrier.
+
+        ``flushed`` is what a peer would not ask for again if it crashed now."""
         with question(self.database) as connection, connection.cursor() as cursor:
             self.require_prepared(cursor)
             cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
             position = one_row(cursor)[0]
-            cursor.execute("SELECT s.slot_name, coalesce(r.replay_lsn, s.confirmed_flush_lsn)::text FROM pg_replication_slots s"
+            cursor.execute("SELECT s.slot_name, coalesce(r.replay_lsn, s.confirmed_flush_lsn)::text, s.confirmed_flush_lsn::text FROM pg_replication_slots s"
                            " LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name LIKE %s", [r"unison\_%"])
-            return Result(data={"position": position, "confirmed": {link_ends(slot)[1]: lsn for slot, lsn in cursor}})
+            found = [(link_ends(slot)[1], applied, flushed) for slot, applied, flushed in cursor]
+            return Result(data={"position": position, "confirmed": {peer: applied for peer, applied, _ in found},
+                                "flushed": {peer: flushed for peer, _, flushed in found}})
 
     def sweep(self) -> Result:
         """Delete every row that is older than its tombstone; needed after a race, and before nodes are compared."""

@@ -8,6 +8,7 @@ from microesb import microesb
 from psycopg2 import sql
 
 from services import installation, shape, statements
+from services.closing import let_write
 from services.column import Column as OneColumn
 from services.driver import Cursor, column_names, one_row
 from services.errors import ServiceError
@@ -95,6 +96,7 @@ class Table(microesb.ClassHandler):
                            " WHERE (schema_name, table_name) = (%s, %s) AND NOT is_open", [self.schema, self.name])
             if cursor.rowcount:
                 table = sql.Identifier(self.schema, self.name)
+                let_write(cursor, table)
                 cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO unison_writers, unison_readers").format(sql.Identifier(self.schema)))
                 cursor.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO unison_writers").format(table))
                 cursor.execute(sql.SQL("GRANT SELECT ON {} TO unison_readers").format(table))

@@ -16,7 +16,7 @@ from services import shape, statements
 from services.trigger import CALLED, INSTALLED
 
 # Once a database, in this order, each repeatable (services/installation.py).
-DATABASE = ("takeover", "agent_role", "schema", "facts", "guard", "know", "conflict", "beat", "token", "privileges")
+DATABASE = ("takeover", "agent_role", "schema", "facts", "guard", "know", "conflict", "beat", "token", "closed", "privileges")
 # What an apply worker writes to under the name of its owner; everything else of DATABASE is the superuser's.
 OWNERS = {"beat"}
 # Once a table, each repeatable (services/table.py).

@@ -18,11 +18,13 @@ def lsn(text: str) -> int:
 class Barrier:
     """Take every node's WAL position now; :meth:`wait` until each peer has confirmed to have applied it.
 
-    ``without`` are links (source, target) that are not waited for; ``nodes`` are those that take part, all by default.
+    ``without`` are links (source, target) that are not waited for; ``nodes`` are those that take part, all by default. ``durable``: a peer must have flushed
+    it, too, so that it never asks for it again; without, one that crashes in the next moment does.
     """
 
-    def __init__(self, site: Site, without: frozenset[tuple[str, str]] = frozenset(), nodes: Sequence[str] | None = None):
+    def __init__(self, site: Site, without: frozenset[tuple[str, str]] = frozenset(), nodes: Sequence[str] | None = None, *, durable: bool = False):
         self._site = site
+        self._confirmed = "flushed" if durable else "confirmed"
         self._without = without
         self._names = list(nodes) if nodes is not None else [node.name for node in site.configuration.nodes]
         self._positions = {name: lsn(look["position"]) for name, look in self._look().items()}
@@ -33,7 +35,7 @@ class Barrier:
             for target in self._names:
                 if target == source or (source, target) in self._without:
                     continue
-                confirmed = look["confirmed"].get(target)
+                confirmed = look[self._confirmed].get(target)
                 if confirmed is None:
                     return f"{source} has no replication slot for {target}"
                 behind = self._positions[source] - lsn(confirmed)

@@ -1,7 +1,8 @@
-"""Drain: a node leaves service for a while. May it, and how its clients are asked to go. No I/O of its own."""
+"""Drain: a node leaves service for a while. May it, and how its clients are asked to go."""
 
 from collections.abc import Callable
 
+from pgunison.cluster.site import Site
 from pgunison.cluster.state import ClusterState
 from pgunison.contract.waiting import Late, wait_until
 from pgunison.errors import OrchestratorError
@@ -44,3 +45,12 @@ def let_go(ask: Callable[[str], tuple[int, int]], grace_s: float) -> int:
         except Late as late:
             left = int(late.last)
     return left
+
+
+def ask_clients(site: Site, name: str) -> Callable[[str], tuple[int, int]]:
+    """Return what :func:`let_go` asks of a node."""
+    def ask(end: str) -> tuple[int, int]:
+        found = site.call(name, "node.disconnect", end=end)
+        return found["idle"], found["running"]
+
+    return ask

@@ -2,6 +2,7 @@
 
 from pgunison.cluster.desired import desired
 from pgunison.cluster.plan import narrow, plan
+from pgunison.cluster.removal import require_ended
 from pgunison.cluster.site import Site
 from pgunison.cluster.state import ClusterState
 from pgunison.errors import OrchestratorError, UsageError
@@ -18,6 +19,7 @@ def bring_up(site: Site, progress: Progress, only: str | None = None) -> Cluster
     configured = desired(site.configuration)
     for number in range(ROUNDS):
         actual = site.observe()
+        require_ended(site, actual)
         # pools open from it, also when this command is interrupted
         site.endpoints().write(site.directory)
         if number == 0:

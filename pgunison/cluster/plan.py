@@ -109,7 +109,7 @@ def _refuse_surplus(desired: ClusterState, actual: ClusterState) -> None:
     if surplus:
         raise OrchestratorError(
             f"the cluster has {len(actual.nodes)} nodes, the configuration says {len(desired.nodes)}", f"not configured: {', '.join(surplus)}",
-            f"raise max_nodes to {len(actual.nodes)}; a node is never dropped silently")
+            f"python3 orchestrator.py scale {len(desired.nodes)} removes nodes, or raise max_nodes to {len(actual.nodes)}; a node is never dropped silently")
     for node in desired.nodes:
         for table in node.tables:
             found = actual.node(node.name).table(table.schema, table.name)

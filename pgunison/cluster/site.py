@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pgunison import credentials
 from pgunison.cluster.desired import column_description
 from pgunison.cluster.state import ClusterState, Link, TableState
+from pgunison.configuration import members
+from pgunison.configuration.members import Members
 from pgunison.configuration.sysconfig import Configuration, NodeSpec
 from pgunison.directory import cluster_directory
 from pgunison.endpoints import Endpoint, Endpoints
@@ -27,7 +29,8 @@ PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Site:
-    """``runtime`` starts and stops nodes, ``agents`` calls services on them, ``credentials`` are the cluster's passwords."""
+    """``runtime`` starts and stops nodes, ``agents`` calls services on them, ``credentials`` are the cluster's passwords. The nodes of ``configuration`` are
+    the members: those that were added since are among them, and none that was removed."""
 
     configuration: Configuration
     directory: Path
@@ -35,12 +38,15 @@ class Site:
     runtime: Runtime
 
     @classmethod
-    def of(cls, configuration: Configuration, runtime_name: str, *, make: bool = False) -> "Site":
-        """Open the site of a configuration; with ``make`` it may be a new one, or have new roles, else OrchestratorError when the cluster was never made."""
+    def of(cls, configuration: Configuration, runtime_name: str, *, make: bool = False, supposed: Members | None = None) -> "Site":
+        """Open the site of a configuration; with ``make`` it may be a new one, or have new roles, else OrchestratorError when the cluster was never made.
+
+        ``supposed`` takes the place of the members that are written down."""
         runtime_class = choose(runtime_name, configuration.id)
         directory = cluster_directory(configuration.id, runtime_class.name)
         if not make and not credentials.exist(directory / "secrets"):
             raise OrchestratorError(f"there is no cluster {configuration.id} on this machine", f"{directory} holds none", "python3 orchestrator.py up")
+        configuration = (supposed or members.read(directory)).of(configuration)
         known = credentials.ensure(configuration, directory / "secrets") if make else credentials.read(directory / "secrets")
         runtime = runtime_class(configuration, directory, known)
         return cls(configuration, directory, known, runtime)
@@ -61,6 +67,10 @@ class Site:
         """Close the connections to the agents, where somebody was asked; nothing is opened for it."""
         if "agents" in self.__dict__:
             self.agents.close()
+
+    def names(self) -> list[str]:
+        """List the names of the members."""
+        return [node.name for node in self.configuration.nodes]
 
     def spec(self, name: str) -> NodeSpec:
         """Return a configured node; UsageError when there is none of the name."""
@@ -94,18 +104,19 @@ class Site:
         configured = next(t for t in self.configuration.tables if (t.schema, t.name) == (table.schema, table.name))
         return {"schema": configured.schema, "name": configured.name, "Column": [column_description(column) for column in configured.columns]}
 
-    def dsn(self, user: str, node: str | None = None) -> str:
-        """Write a connection string for a role, to one node or to all of them; the password is in the passfile that it names.
+    def dsn(self, user: str, node: str | None = None, *, spread: bool = True) -> str:
+        """Write a connection string for a role, to one node or to all of them, in any order unless ``spread`` is False, which libpq before 16 needs; the
+        password is in the passfile that it names.
 
         UsageError when it is a role that no ``up`` has made yet.
         """
         if user in {role.name for role in self.configuration.roles} - self.credentials.passwords.keys():
             raise UsageError(f"there is no role {user} yet", "it is new in the configuration", "python3 orchestrator.py up")
         nodes = [self.spec(node)] if node else list(self.configuration.nodes)
-        spread = ({} if node else {"load_balance_hosts": "random"}) | self.security()
+        options = ({"load_balance_hosts": "random"} if spread and not node else {}) | self.security()
         from psycopg2.extensions import make_dsn
         return make_dsn(host=",".join(self.runtime.address(each) for each in nodes), port=self.configuration.postgresql_port,
-                                            dbname=self.configuration.database, user=user, passfile=str(self.credentials.passfile), **spread)
+                                            dbname=self.configuration.database, user=user, passfile=str(self.credentials.passfile), **options)
 
     def security(self) -> dict[str, str]:
         """Return what a connection string needs, so that it leads to a node and nobody listens."""

@@ -209,6 +209,9 @@ class AdmitNode:
         return f"admit {self.node}"
 
     def run(self, site: "Site") -> None:
+        # it has never heard of them, and would wait for what a token says of them
+        for former in site.configuration.former:
+            site.call(self.node, "node.part", peer=former.name)
         site.call(self.node, "node.admit")
 
     def after(self, cluster: ClusterState) -> ClusterState:

@@ -18,7 +18,7 @@ def conflicts(call: Call, table: str | None, as_json: bool, limit: int) -> None:
     """Print what the nodes remember of versions that lost to a concurrent one: each once, the newest first."""
     site = call.site()
     tables = [_configured_table(call.configuration, table)] if table else call.configuration.tables
-    asked, missing = who_answers(site.observe(IMPATIENCE_S), call.names())
+    asked, missing = who_answers(site.observe(IMPATIENCE_S), site.names())
     found = collect_conflicts(site, tables, limit, asked)
     if as_json:
         print(to_json(found))

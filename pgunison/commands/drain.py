@@ -2,7 +2,7 @@
 
 import click
 
-from pgunison.cluster.drain import let_go, refusal
+from pgunison.cluster.drain import ask_clients, let_go, refusal
 from pgunison.cluster.history import recorded, who
 from pgunison.cluster.observe import IMPATIENCE_S
 from pgunison.commands.asked import warn_of_few
@@ -18,11 +18,6 @@ def drain(call: Call, name: str, grace_s: int, force: bool) -> None:
     """Take a node out of service until ``resume``, and have its writers and readers leave it. Interrupted and called again, it goes on."""
     progress, site = Progress(), call.site()
     site.spec(name)
-
-    def clients(end: str) -> tuple[int, int]:
-        found = site.call(name, "node.disconnect", end=end)
-        return found["idle"], found["running"]
-
     with only_orchestrator(call.directory()), recorded(site, f"drain {name} --grace {grace_s}{' --force' if force else ''}"):
         cluster = site.observe(IMPATIENCE_S)
         if (refused := refusal(cluster, name, force=force)) is not None:
@@ -31,7 +26,7 @@ def drain(call: Call, name: str, grace_s: int, force: bool) -> None:
         with progress.step(f"take {name} out of service"):
             site.call(name, "node.drain", by=who())
         with progress.step(f"let the clients of {name} go, {grace_s} s at the most before they are sent"):
-            left = let_go(clients, grace_s)
+            left = let_go(ask_clients(site, name), grace_s)
     kept = f"; {left} {'connection is' if left == 1 else 'connections are'} there again, of clients that do not ask /ready" if left else ""
     progress.say(as_called(f"{name} is drained, its links go on{kept}; python3 orchestrator.py resume {name} puts it into service again"))
 

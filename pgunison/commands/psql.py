@@ -7,13 +7,16 @@ import click
 
 from pgunison.commands.call import Call
 from pgunison.commands.dsn import ROLE
+from pgunison.runtime.binaries import LEAST_VERSION
 from pgunison.runtime.binaries import psql as find_psql
 
 
 def psql(call: Call, role: str, node: str | None, options: Sequence[str]) -> None:
     """Become a psql; the password is in the passfile that the connection string names."""
-    dsn = call.site().dsn(call.configuration.role(role).name, node)
-    program = find_psql()
+    site = call.site()
+    program, version = find_psql(tls=site.runtime.certificates is not None)
+    # an older one tries the nodes in their order
+    dsn = site.dsn(call.configuration.role(role).name, node, spread=version >= LEAST_VERSION)
     os.execv(program, [str(program), f"--dbname={dsn}", *options])
 
 

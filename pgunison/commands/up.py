@@ -24,7 +24,7 @@ def up(call: Call) -> None:
     with only_orchestrator(call.directory()):
         site = call.site(make=True)
         accept(site)
-        progress.say(f"{call.configuration.id}: {call.configuration.max_nodes} nodes, runtime {site.runtime.name}")
+        progress.say(f"{call.configuration.id}: {len(site.configuration.nodes)} nodes, runtime {site.runtime.name}")
         with recorded(site, "up"):
             cluster = bring_up(site, progress)
     warn_of_surplus_tables(call.configuration, cluster)

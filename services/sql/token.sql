@@ -33,7 +33,8 @@ FROM unison.applied() AS a
 $body$;
 
 -- What of a token this node has not applied yet, in words; null when it has all of it. Waits for so long at the most.
--- A former life of a node that was heard of lately brings nothing any more; a life that was not heard of may be newer than the one that is known.
+-- A former life of a node that was heard of lately brings nothing any more; a life that was not heard of may be newer than the one that is known. A node that
+-- was removed brings nothing, either: everybody had all of it before.
 CREATE OR REPLACE FUNCTION unison.behind(token text, wait_s double precision DEFAULT 0) RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
@@ -54,6 +55,7 @@ BEGIN
               FROM regexp_split_to_table(substr(token, 3), '\.') AS e (entry)) AS t
         LEFT JOIN unison.applied() AS a ON a.name = t.name
         WHERE (a.life = t.life AND a.reached >= t.wanted) IS NOT TRUE
+          AND NOT EXISTS (SELECT FROM unison.member AS m WHERE m.name = t.name AND m.gone)
           AND NOT (a.life <> t.life AND (t.name = (SELECT n.name FROM unison.node AS n)
                                          OR (SELECT m.heard_at FROM unison.member AS m WHERE m.name = t.name) > clock_timestamp() - interval '4s')) IS TRUE;
         IF missing IS NULL OR clock_timestamp() >= deadline THEN

@@ -167,10 +167,7 @@ def test_it_ends_under_continuous_writes(cluster, rows):
         for thread in threads:
             thread.join()
     assert not failed
-    if done.returncode == 1:
-        assert "change faster than they can be compared" in done.stderr
-    else:
-        assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     assert_same(cluster, "many")
     assert run_verify(cluster).returncode == 0
 
