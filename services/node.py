@@ -179,11 +179,11 @@ class Node(microesb.ClassHandler):
     def part(self) -> Result:
         """Drop both links with ``peer``, which is removed for good, and forget it. Repeatable; the peer need not answer."""
         result = Result()
-        if self.peer == self.name:
-            raise ServiceError("a node cannot part from itself", f"it is {self.name}", "call another node")
         with (change(self.database) as connection, connection.cursor() as cursor,
               administer(self.database, autocommit=True, settings=UNSEEN) as administration, administration.cursor() as superuser):
             self.require_prepared(cursor)
+            if self.peer == self.name:
+                raise ServiceError("a node cannot part from itself", f"it is {self.name}", "call another node")
             drop_links(superuser, self.name, self.peer, result)
             forget_peer(cursor, self.peer)
         return result

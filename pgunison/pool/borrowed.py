@@ -147,10 +147,10 @@ class Borrowed:
             session.since = 0.0
         self._committed = self._committed or number is not None
 
-    def _number(self) -> str | None:
+    def _number(self) -> tokens.Numbered | None:
         """Ask for the number of the transaction, by which its outcome can be asked later; None when it has written nothing."""
-        (row,) = self._query("SELECT pg_current_xact_id_if_assigned()::text AS number")
-        return None if row["number"] is None else str(row["number"])
+        (row,) = self._query(f"SELECT pg_current_xact_id_if_assigned()::text AS number, {tokens.ERA} AS era")
+        return None if row["number"] is None else tokens.Numbered(row["number"], row["era"])
 
     def rollback(self) -> None:
         """Undo what was done since the last commit; PoolError where each statement commits by itself."""
@@ -206,7 +206,7 @@ class Borrowed:
     def _ended(self) -> Session:
         raise PoolError("the block has ended, and its connection with it", "", "borrow another one: pool.connection(...)")
 
-    def _lost(self, session: Session, error: psycopg2.Error, *, commits: bool, number: str | None = None) -> PoolError:
+    def _lost(self, session: Session, error: psycopg2.Error, *, commits: bool, number: tokens.Numbered | None = None) -> PoolError:
         life = self._stock.router.states[session.node].life if session.node in self._stock.router.states else None
         self._stock.router.suspect(session.node)
         detail = session.cut_because or str(error).strip().partition("\n")[0] or type(error).__name__

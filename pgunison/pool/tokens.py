@@ -1,6 +1,7 @@
 """What a node is asked for a caller: what it lacks of a token, and what became of a transaction."""
 
 import time
+from typing import NamedTuple
 
 import psycopg2
 
@@ -14,6 +15,15 @@ from pgunison.pool.stock import Stock
 # how long one node may take for what a token asks for, before another one is tried
 TOKEN_PATIENCE_S = 0.05
 OUTCOME_TIMEOUT_S = 2.0
+# since when the server counts what it does: it begins anew after a crash, and nothing else that a client may read tells of one
+ERA = "(SELECT extract(epoch FROM stats_reset)::text FROM pg_stat_wal)"
+
+
+class Numbered(NamedTuple):
+    """A transaction by its number, and the era in which it had it: after a crash, one whose WAL was not on disk never was, and its number is given again."""
+
+    number: str
+    era: str
 
 
 def after(stock: Stock, group: Lanes, key: str | None, token: str, deadline: float, wait_s: float) -> Session:
@@ -68,20 +78,22 @@ def _behind(stock: Stock, group: Lanes, session: Session, token: str, wait_s: fl
         session.since = 0.0
 
 
-def outcome(stock: Stock, group: Lanes, node: str, life: str, number: str) -> str:
-    """Ask a node what became of a transaction of its present life."""
+def outcome(stock: Stock, group: Lanes, node: str, life: str, transaction: Numbered) -> str:
+    """Ask a node what became of a transaction of its present life. After a crash, that its number was committed may be said of another one."""
     try:
         session = stock.take(group, lambda _: [node], time.monotonic() + OUTCOME_TIMEOUT_S, OUTCOME_TIMEOUT_S)
     except Unavailable:
         return "unknown"
     session.limit_s, session.since = OUTCOME_TIMEOUT_S, time.monotonic()
     try:
-        session.cursor.execute("SELECT pg_xact_status(%s::xid8), unison.token()", [number])
-        status, token = session.cursor.fetchone()
+        session.cursor.execute(f"SELECT pg_xact_status(%s::xid8), unison.token(), {ERA}", [transaction.number])
+        status, token, era = session.cursor.fetchone()
     except psycopg2.Error:
         # it was lost again, or the server has never drawn that number
         return "unknown"
     finally:
         session.since = 0.0
         stock.end(session)
-    return str(status) if status in ("committed", "aborted") and f"{node}-{life}-" in token else "unknown"
+    if f"{node}-{life}-" not in token or status == "committed" and era != transaction.era:
+        return "unknown"
+    return str(status) if status in ("committed", "aborted") else "unknown"

@@ -505,6 +505,7 @@ def children(cluster, service_id: str) -> dict:
         "table.setup": {"Table": named | {"Column": [column_description(column) for column in table.columns]}},
         "node.drain": {"by": "ops@host1"},
         "node.resume": {"by": "ops@host1"},
+        "node.part": {"peer": "node9"},
         "node.record": {"Entry": services()["node.record"].example()["data"][0]["Cluster"]["Node"]["Entry"]},
         "publication.setup": {"Publication": {}},
         "subscription.setup": {"Subscription": site.subscription("node2")},
@@ -518,13 +519,16 @@ def children(cluster, service_id: str) -> dict:
 
 @pytest.mark.parametrize("service_id", services())
 def test_every_service_finds_everything_done_when_it_is_called_again(pair, service_id):
-    if service_id in ("node.drain", "node.record"):
+    if service_id in ("node.close", "node.drain", "node.record"):
         # what a pair that is up has not been told yet
         assert pair.site.call("node1", service_id, **children(pair, service_id))["changed"]
     for _ in range(2):
         found = pair.site.call("node1", service_id, **children(pair, service_id))
         assert (found["changed"], found["done"]) == (False, [])
     pair.site.call("node1", "node.resume", by="ops@host1")
+    if service_id == "node.close":
+        for table in pair.site.configuration.tables:
+            assert pair.site.call("node1", "table.open", Table={"schema": table.schema, "name": table.name})["changed"]
     assert {link.state for link in pair.site.observe().links} == {"streaming"}
 
 
