@@ -20,10 +20,10 @@ check: install
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python3 -m pytest -n 2 tests/unit
 
-# three files at a time, because most tests wait for something most of the time
+# two files at a time, because most tests wait for something most of the time
 test: install
 	$(BIN)/python3 -m pytest -n 2 tests/unit
-	$(BIN)/python3 -m pytest -n 3 --dist loadfile tests/integration tests/convergence
+	$(BIN)/python3 -m pytest -n 2 --dist loadfile tests/integration tests/convergence
 
 install: $(VENV)/installed
 

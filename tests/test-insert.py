@@ -2,6 +2,7 @@
 """Insert rows through all writers at once, then check that every node holds exactly these rows."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -11,6 +12,7 @@ from pgunison.interpreter import require_packages
 require_packages()
 
 from byhand.commandline import main
+from byhand.fight import again
 from byhand.run import ROW, Row, Run, require, shown, side_by_side
 from byhand.spread import Spread
 from psycopg2 import sql
@@ -28,12 +30,17 @@ def insert(run: Run, pool: Pool, group: Group, count: int, spread: Spread) -> di
     """Insert so many rows through a group; returns what was acknowledged, by the node that it was written to."""
     statement = sql.SQL("INSERT INTO {} (col1, col2) VALUES (%s, %s) RETURNING {}").format(run.table, ROW)
     acknowledged = {node: [] for node in run.nodes}
-    for number in range(count):
+
+    def one(number: int) -> tuple[str, dict]:
         with pool.connection(group.name) as db, spread.measured(group.name, db.node):
             (row,) = db.query(statement, [run.id, f"{group.name} {number}"])
             if not group.autocommit:
                 db.commit()
-        acknowledged[db.node].append(Row(**row))
+        return db.node, row
+
+    for number in range(count):
+        node, row = again(partial(one, number))
+        acknowledged[node].append(Row(**row))
     return acknowledged
 
 

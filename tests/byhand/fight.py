@@ -1,6 +1,8 @@
 """The fight: writers that change the same rows through the pool, each transaction and its answer kept as history."""
 
+import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -9,7 +11,9 @@ from byhand.history import History, Operation
 from byhand.run import Run
 from byhand.spread import Spread
 from pgunison.configuration.sysconfig import Group
-from pgunison.pool import Borrowed, Pool, Unavailable, UnknownOutcome
+from pgunison.pool import Borrowed, ConnectionLost, Pool, Unavailable, UnknownOutcome
+
+TRIES = 5
 
 
 class Fight:
@@ -24,13 +28,14 @@ class Fight:
         self._delete = sql.SQL("DELETE FROM {} WHERE id = %s RETURNING id").format(run.table)
 
     def insert(self, group: Group, value: str, updated: str | None = None) -> int:
-        """Insert a row, and with ``updated`` update it in the same transaction; returns its key. What fails is raised."""
+        """Insert a row, and with ``updated`` update it in the same transaction; returns its key. What fails is raised, but where nothing stands it is done
+        again, as an application does."""
 
         def work(db: Borrowed) -> dict:
             (row,) = db.query(self._insert, [self._run.id, value])
             return row if updated is None else db.query(self._update, [updated, row["id"]])[0]
 
-        node, row = self._transact(group, work)
+        node, row = again(lambda: self._transact(group, work))
         self.history.add(Operation(row["id"], node, "ok", updated or value, version(row)))
         return row["id"]
 
@@ -58,6 +63,14 @@ class Fight:
             if not group.autocommit:
                 db.commit()
         return db.node, row
+
+
+def again(work: Callable[[], Any]) -> Any:
+    """Do a transaction, and where it was lost before its COMMIT once more: nothing of it stands. On a busy machine the pool may take a node for frozen."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConnectionLost):
+            return work()
+    return work()
 
 
 def first(rows: list[dict]) -> dict | None:

@@ -5,10 +5,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from byhand.history import Operation, fault
 from byhand.run import Row
 
+from pgunison.contract.waiting import wait_until
 from tests.integration import orchestrator
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -38,6 +40,14 @@ def assert_fails(done: subprocess.CompletedProcess, *texts: str) -> None:
     assert "\nok" not in done.stdout
     for text in texts:
         assert text in done.stderr
+
+
+def ready(cluster, node: str) -> bool:
+    """Ask the node's agent as a load balancer does."""
+    spec, site = cluster.site.spec(node), cluster.site
+    trust = site.runtime.certificates.trust() if site.runtime.certificates else False
+    url = f"{'https' if trust else 'http'}://{site.runtime.address(spec)}:{site.configuration.agent_port}/ready"
+    return httpx.get(url, verify=trust, trust_env=False, timeout=30).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +93,8 @@ def test_insert_fails_when_a_node_forges_a_row(cluster):
             "ALTER TABLE table1 ENABLE REPLICA TRIGGER forge")
     try:
         assert_fails(call(cluster, "insert"), "node3 does not hold the rows that were written", "'writer1 7'", "'forged'")
-        # readers are not sent to such a node
+        # the node's agent looks for such triggers now and then; then readers are not sent there
+        wait_until(lambda: "it takes work" if ready(cluster, "node3") else None, "node3 is not ready", SCRIPT_TIMEOUT_S)
         assert_fails(call(cluster, "select"), "node3 cannot serve", "trigger that fires on arrival forge is new")
     finally:
         execute(cluster, "node3", "DROP FUNCTION forge() CASCADE", "DELETE FROM table1 WHERE col2 = 'forged'")

@@ -102,8 +102,17 @@ def forge(cluster, node: str, statement: str) -> None:
         # what has an origin goes to no peer
         cursor.execute("SELECT pg_replication_origin_create('forger'), pg_replication_origin_session_setup('forger')")
         cursor.execute(statement)
-    with replica(cluster, node) as cursor:
-        cursor.execute("SELECT pg_replication_origin_drop('forger')")
+
+    def in_use() -> str | None:
+        # a session that was closed a moment ago may be there still
+        try:
+            with replica(cluster, node) as cursor:
+                cursor.execute("SELECT pg_replication_origin_drop('forger')")
+        except psycopg2.errors.ObjectInUse as error:
+            return str(error)
+        return None
+
+    wait_until(in_use, "nobody uses the origin")
 
 
 def test_values_that_differ_under_one_version_are_the_same_after_the_update_that_is_told(cluster, rows):
